@@ -1,0 +1,87 @@
+# background-tasks: everything a person or a pipeline runs. A fresh Linux machine with Python, a C compiler and the
+# package indexes needs no step before it.
+SHELL := bash
+.SHELLFLAGS := -eu -o pipefail -c
+MAKEFLAGS += --warn-undefined-variables --no-builtin-rules --no-print-directory
+.DELETE_ON_ERROR:
+.DEFAULT_GOAL := help
+
+UV_VERSION := 0.13.9
+UV := $(or $(shell command -v uv 2>/dev/null),.tools/bin/uv)
+VENV := .venv
+RUN := $(VENV)/bin
+SOURCES := operator tasks tests
+# Builds inside pip must not inherit this make's flags: FalkorDB's own make would stop at them.
+CLEAN := env -u MAKEFLAGS -u MFLAGS -u MAKELEVEL
+ONLY ?=
+SECONDS ?=
+
+# The first interpreter that fits; where there is none, uv brings one.
+define FIND_PYTHON
+for p in python3.13 $(wildcard $(HOME)/.pyenv/versions/3.13.*/bin/python) python3.12 $(wildcard $(HOME)/.pyenv/versions/3.12.*/bin/python) python3.14 python3; do \
+  if $$p -c 'import sys; sys.exit(not (3, 12) <= sys.version_info < (3, 15))' 2>/dev/null; then \
+    $$p -c 'import sys; print(sys.executable)'; exit 0; fi; done; echo 3.13
+endef
+PYTHON ?=
+
+##@ Start here
+.PHONY: help
+help: ## Show the targets.
+	@awk 'BEGIN {FS = ":.*## "} /^##@/ {printf "\n%s\n", substr($$0, 5)} /^[a-z0-9-]+:.*## / {printf "  %-10s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
+
+.PHONY: setup
+setup: $(VENV)/.ready ## Install Python packages into .venv, at the versions and hashes of requirements.lock.
+
+$(VENV)/.ready: requirements.lock pyproject.toml | $(UV)
+	@python=$${PYTHON:-}; [ -n "$$python" ] || python=$$($(FIND_PYTHON)); \
+	[ -x $(RUN)/python ] || $(UV) venv --quiet --python "$$python" $(VENV); \
+	echo "installing packages (the first time FalkorDB may be compiled: about 2 minutes)"; \
+	$(CLEAN) $(UV) pip sync --quiet --python $(RUN)/python --require-hashes requirements.lock; \
+	$(CLEAN) $(UV) pip install --quiet --python $(RUN)/python --no-deps --no-build-isolation --editable .
+	@touch $@
+
+.tools/bin/uv:
+	@echo "installing uv $(UV_VERSION) into .tools"
+	@python3 -m venv .tools && .tools/bin/pip install --quiet --disable-pip-version-check uv==$(UV_VERSION)
+
+.PHONY: demo
+demo: setup ## Run the samples on two workers over an embedded Redis and FalkorDB (SECONDS=30 to end by itself).
+	@$(RUN)/bgtasks demo $(if $(SECONDS),--for $(SECONDS)s)
+
+##@ Check
+.PHONY: format
+format: setup ## Format the code.
+	@$(RUN)/ruff format $(SOURCES)
+	@$(RUN)/ruff check --fix-only --quiet $(SOURCES)
+
+.PHONY: lint
+lint: setup ## Check format, lint rules and the doors between rooms.
+	@$(RUN)/ruff format --check $(SOURCES)
+	@$(RUN)/ruff check $(SOURCES)
+	@$(RUN)/lint-imports --no-logo
+
+.PHONY: types
+types: setup ## Check types, strictly, over sources and tests.
+	@$(RUN)/mypy $(SOURCES)
+
+.PHONY: unit
+unit: setup ## Run the tests that need nothing outside the process (under a minute).
+	@$(RUN)/pytest -q tests/unit tests/house
+
+.PHONY: test
+test: setup ## Run every test that needs no Kubernetes node.
+	@$(RUN)/pytest tests/unit tests/house tests/contract tests/process
+
+##@ Measure
+.PHONY: bench
+bench: setup ## Print each figure as one JSON line (ONLY=name,name picks).
+	@$(RUN)/python tests/bench/run.py $(if $(ONLY),--only $(ONLY))
+
+##@ Keep
+.PHONY: lock
+lock: | $(UV) ## Renew requirements.lock: versions and hashes, no index host.
+	@$(UV) pip compile --quiet --universal --python-version 3.12 --generate-hashes --no-header --all-extras pyproject.toml -o requirements.lock
+
+.PHONY: clean
+clean: ## Remove what the targets made.
+	@rm -rf $(VENV) .tools .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis

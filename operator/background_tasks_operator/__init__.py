@@ -1,0 +1,1 @@
+"""Keeps pools right on Kubernetes; runs no task."""

@@ -1,0 +1,1 @@
+"""The laptop: embedded stores, worker processes, reload on file change. Nothing here is needed in a pod."""

@@ -1,0 +1,32 @@
+"""Worlds that tests share: an embedded Redis + FalkorDB per session, names of their own per test."""
+
+import uuid
+from collections.abc import AsyncIterator, Iterator
+
+import pytest
+from redis.asyncio import Redis
+
+from background_tasks.local.embedded import EmbeddedServer
+from background_tasks.services.redis import connect
+
+
+@pytest.fixture(scope="session")
+def embedded() -> Iterator[EmbeddedServer]:
+    """Run one real Redis + FalkorDB for the whole session."""
+    with EmbeddedServer() as server:
+        yield server
+
+
+@pytest.fixture
+def prefix() -> str:
+    """Give a key prefix (or graph name) that no other test uses."""
+    return f"t{uuid.uuid4().hex[:12]}"
+
+
+@pytest.fixture
+async def redis(embedded: EmbeddedServer) -> AsyncIterator[Redis]:
+    """Connect to the session's Redis; it is emptied afterwards."""
+    client = connect(embedded.url)
+    yield client
+    await client.flushall()
+    await client.aclose()
