@@ -272,6 +272,10 @@ class Past:
     """Fire times before it do not count as missed: set when a suspension ends or a schedule changes."""
     run_now: str | None = None
     """The run-now value that was served last."""
+    held_at: float | None = None
+    """A suspension or pause was first seen then, and its end has not been seen."""
+    owed: float | None = None
+    """A suspension ended then, and `onResume: Once` owes a run for that instant."""
 
 
 NO_PAST = Past()
