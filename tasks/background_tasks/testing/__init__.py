@@ -1,1 +1,30 @@
-"""testing"""
+"""What users test their tasks with: virtual time, one run of a task, a whole world that an hour can be advanced in.
+
+Names are imported when they are first used: the pytest plugin of this room is loaded by every pytest run, and must
+cost nothing there.
+"""
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+_HOMES = {
+    "VirtualTime": "virtual_time",
+    "Stuck": "virtual_time",
+}
+
+if TYPE_CHECKING:
+    from background_tasks.testing.virtual_time import Stuck as Stuck
+    from background_tasks.testing.virtual_time import VirtualTime as VirtualTime
+
+__all__ = list(_HOMES)
+
+
+def __getattr__(name: str) -> Any:
+    home = _HOMES.get(name)
+    if home is None:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(importlib.import_module(f"{__name__}.{home}"), name)
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)
