@@ -8,13 +8,18 @@ seconds, kept as whole milliseconds; `now` None is the server's `TIME`. Each cal
 Not here: what an id means, when it is due again, retries of a call that had no answer.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+import asyncio
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from enum import IntEnum, StrEnum
 from functools import cache
 from importlib import resources
 from typing import TYPE_CHECKING, Any
 
+import structlog
+
+from background_tasks.errors import Unavailable
 from background_tasks.knowledge.keys import QueueKeys
 from background_tasks.services.redis import Script, redis_errors
 
@@ -160,6 +165,31 @@ class DueQueue:
                 answers = await pipe.execute(raise_on_error=False)
         return [answer if isinstance(answer, Exception) else Settled(int(answer)) for answer in answers]
 
+    @asynccontextmanager
+    async def hold(
+        self, limit: int = CLAIM_LIMIT, lease_s: float = LEASE_S, *, now: float | None = None
+    ) -> AsyncIterator[list[Claim]]:
+        """Claim for a block; when it fails or is cancelled, what it has not settled is due again at once.
+
+        A claim whose answer is on its way is waited for (the client's time-out bounds it), else its lease would stay.
+        """
+        claiming = asyncio.get_running_loop().create_task(self.claim(limit, lease_s, now=now))
+        claims: list[Claim] = []
+        try:
+            claims = await asyncio.shield(claiming)
+            yield claims
+        except (Exception, asyncio.CancelledError):
+            await self._give_back(claims or await _outcome(claiming))
+            raise
+
+    async def _give_back(self, claims: list[Claim]) -> None:
+        try:
+            await self.release(claims)
+        except Unavailable as error:
+            structlog.get_logger("background_tasks").warning(
+                "leases_left_to_expire", claims=len(claims), why=str(error)
+            )
+
     async def release(self, claims: Iterable[Claim]) -> None:
         """Give claims back untouched, due as they were; those settled meanwhile stay settled."""
         await self.settle([Settlement(claim=claim, next_at=claim.due_at) for claim in claims])
@@ -205,6 +235,12 @@ class DueQueue:
 def text(value: object) -> str:
     """Read an answer of a client that decodes or of one that does not."""
     return value.decode("utf-8", "backslashreplace") if isinstance(value, bytes) else str(value)
+
+
+async def _outcome(claiming: asyncio.Task[list[Claim]]) -> list[Claim]:
+    """Wait for a claim after a cancellation; one that failed has claimed nothing that we know of."""
+    await asyncio.wait([claiming])
+    return [] if claiming.cancelled() or claiming.exception() else claiming.result()
 
 
 @cache

@@ -60,6 +60,10 @@ class Keys:
         """Stream: what the assistant is to read next."""
         return f"{self.prefix}stream:inbound"
 
+    def seen(self, group: str, occurrence: str) -> str:
+        """Flag, 7 days: a group's consumer has handled this occurrence."""
+        return f"{self.prefix}inbound:seen:{json_key(group, occurrence)}"
+
     @property
     def runs(self) -> str:
         """Stream: task reports."""

@@ -10,7 +10,7 @@ import ssl
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
-from urllib.parse import urlsplit
+from urllib.parse import quote, urlsplit
 
 from background_tasks.errors import Ambiguous, Refused, Unavailable
 
@@ -18,6 +18,8 @@ TIMEOUT_S = 10.0
 """For the whole call, a slow drip included; shorter than the lease of what is being delivered (60 s)."""
 MAX_STATUS_LINE = 1_024
 IDEMPOTENCY_HEADER = "Idempotency-Key"
+KEY_SAFE = "[]\",:;=@!$&()*+/?' "
+"""A key of JSON stays readable; what a header cannot hold is percent-encoded."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -89,7 +91,7 @@ def _request(hook: Hook, body: bytes, key: str, headers: Mapping[str, str]) -> b
         "Host": f"{host}:{hook.port}",
         "Content-Type": "application/json",
         "Content-Length": str(len(body)),
-        IDEMPOTENCY_HEADER: key,
+        IDEMPOTENCY_HEADER: quote(key, safe=KEY_SAFE),
         "Connection": "close",
         **headers,
     }
