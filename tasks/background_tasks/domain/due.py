@@ -80,12 +80,12 @@ def by_calendar(task: Task, past: Past, now: float, draw: float) -> Plan:
     schedule = task.policy.schedule
     cadence = schedule.cadence
     assert isinstance(cadence, Every | Cron)
+    because: tuple[Reason, ...] = _CRON if isinstance(cadence, Cron) else _GRID
     if past.fired_at is not None and past.fired_at - now >= CLOCK_BACK_S:
-        past = replace(past, fired_at=None, baseline=now)
+        past, because = replace(past, fired_at=None, baseline=now), (*because, Reason.CLOCK_BACK)
     offset = spread_offset(schedule, task.uid)
     floor = floor_of(schedule, task.created_at, past)
     fire = after(cadence, offset, floor)
-    because = _CRON if isinstance(cadence, Cron) else _GRID
     if fire is None:
         return never(past, *because, Reason.NEVER)
     if fire <= now:

@@ -50,7 +50,7 @@ def spread_offset(schedule: Schedule, uid: str) -> float:
     else:
         return 0.0
     share = (
-        xxhash.xxh3_64_intdigest(uid.encode(), SPREAD_SEED) >> 11
+        xxhash.xxh3_64_intdigest(uid.encode(errors="surrogatepass"), SPREAD_SEED) >> 11
     ) * 2.0**-53  # 53 bits fill a float and stay below 1
     return share * period
 
