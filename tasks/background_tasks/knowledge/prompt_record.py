@@ -9,21 +9,22 @@ from collections.abc import Mapping
 from datetime import datetime
 from enum import StrEnum
 from typing import Annotated, Literal, Self
+from zoneinfo import ZoneInfo
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from background_tasks.errors import Refused
 from background_tasks.knowledge.keys import FIRED, json_key
-from background_tasks.knowledge.recurrence import check_cron, next_after, zone
+from background_tasks.knowledge.recurrence import check, check_zone, next_after
 
-YEAR_9999 = 253_402_300_799.0
-"""The last instant that a calendar of four-digit years can show."""
+YEAR_9000 = 221_845_392_000.0
+"""No later instant: a calendar of four-digit years must still have room for the search of a next one."""
 MAX_TEXT = 4_000
 MAX_NAME = 200
 MAX_TOLD = 500
 """Characters of an error that are kept and told: enough to fix it, too few to fill a channel."""
 
-type Instant = Annotated[float, Field(ge=0, le=YEAR_9999, allow_inf_nan=False)]
+type Instant = Annotated[float, Field(ge=0, le=YEAR_9000, allow_inf_nan=False)]
 type Name = Annotated[str, Field(min_length=1, max_length=MAX_NAME)]
 
 
@@ -75,9 +76,8 @@ class PromptDraft(BaseModel):
         if self.id is not None and self.id.startswith(FIRED):
             raise ValueError(f"id is {self.id!r}: may not begin with {FIRED!r}, the name of our own flags")
         try:
-            zone(self.tz)
             if self.kind is Kind.CRON:
-                check_cron(self.expr)
+                check(self.expr, self.tz)
             else:
                 instant_of(self.expr, self.tz)
         except Refused as refused:
@@ -201,13 +201,14 @@ def faults(error: ValidationError) -> str:
 
 def instant_of(expr: str, tz: str) -> float:
     """Read an ISO instant; without an offset it is wall time in `tz`. Raises `Refused`."""
+    check_zone(tz)
     try:
         moment = datetime.fromisoformat(expr)
-        instant = (moment if moment.tzinfo else moment.replace(tzinfo=zone(tz))).timestamp()
+        instant = (moment if moment.tzinfo else moment.replace(tzinfo=ZoneInfo(tz))).timestamp()
     except (ValueError, OverflowError) as error:
         raise Refused(f"expr is {expr!r}: {error}; write an instant like 2026-03-29T08:30") from error
-    if not 0 <= instant <= YEAR_9999:
-        raise Refused(f"expr is {expr!r}: outside the years 1970 to 9999")
+    if not 0 <= instant <= YEAR_9000:
+        raise Refused(f"expr is {expr!r}: outside the years 1970 to 9000")
     return instant
 
 

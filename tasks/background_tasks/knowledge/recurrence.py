@@ -1,84 +1,48 @@
-"""When a cron expression is due in a person's time zone: the next instant, and the last few that were missed.
+"""When a prompt's cron expression is due in its owner's time zone: the next instant, and the last few of those missed.
 
-Clock changes follow Debian's cron: a fixed time of day fires once (02:30 at 03:00 in spring), `*/n` keeps real time.
-Not here: clocks, policies, storage. Instants are wall seconds since the epoch; five fields, so never under a minute.
+Cron itself, clock changes included, is `domain.cron`. Not here: clocks, policies, storage. Instants are wall seconds.
 """
 
 import math
-from collections.abc import Iterator
-from datetime import UTC, datetime, timedelta, tzinfo
-from functools import lru_cache
-from itertools import islice
-from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-from cronsim import CronSim, CronSimError
-
+from background_tasks.domain import cron
+from background_tasks.domain.model import Cron
 from background_tasks.errors import Refused
 
-CRON_FIELDS = 5
-FOLD = timedelta(hours=2)
-"""Longest autumn change on record (double summer time): wall times inside it exist twice."""
+
+def check(expr: str, tz: str) -> None:
+    """Raise `Refused` for what is not a cron expression of five fields that is ever due in an IANA zone."""
+    if (fault := cron.check_cron(expr, tz)) is not None:
+        raise Refused(fault)
 
 
-def zone(name: str) -> ZoneInfo:
-    """Return an IANA zone. Raises `Refused` with the fix."""
-    try:
-        return ZoneInfo(name)
-    except (ZoneInfoNotFoundError, ValueError, OSError) as error:
-        raise Refused(f"tz is {name!r}: no such IANA time zone; write one like Europe/Berlin or UTC") from error
-
-
-def check_cron(expr: str) -> None:
-    """Raise `Refused` for what is not a cron expression of five fields that can ever be due."""
-    fields = len(expr.split())
-    if fields != CRON_FIELDS:
-        raise Refused(f"expr is {expr!r}: {fields} fields; cron has 5: minute hour day month weekday")
-    try:
-        CronSim(expr, datetime(2000, 1, 1, tzinfo=UTC))
-    except CronSimError as error:
-        raise Refused(f"expr is {expr!r}: {error}; write five fields like 30 8 * * MON-FRI") from error
+def check_zone(tz: str) -> None:
+    """Raise `Refused` for what is not an IANA time zone."""
+    if (fault := cron.check_zone(tz)) is not None:
+        raise Refused(fault)
 
 
 def next_after(expr: str, tz: str, after: float) -> float | None:
     """Return the first instant later than `after`, or None when there is none in 50 years."""
-    return next(_forward(expr, tz, after), None)
+    return cron.cron_after(Cron(expression=expr, zone=tz), after)
 
 
 def due_instants(expr: str, tz: str, first: float, now: float, limit: int) -> tuple[float, ...]:
     """Return the latest `limit` instants from `first` (itself one of them) to `now`, oldest first.
 
-    The cost depends on `limit`, not on how long ago `first` was.
+    The cost depends on `limit` and on the gaps, not on how long ago `first` was.
     """
-    steps = _forward(expr, tz, first)
-    found = [first]
-    for instant in islice(steps, limit):
-        if instant > now:
-            return tuple(found)
+    found, following = [first], next_after(expr, tz, first)
+    while following is not None and following <= now and len(found) <= limit:
+        found.append(following)
+        following = next_after(expr, tz, following)
+    return tuple(found) if len(found) <= limit else _latest(Cron(expression=expr, zone=tz), first, now, limit)
+
+
+def _latest(expression: Cron, first: float, now: float, limit: int) -> tuple[float, ...]:
+    found: list[float] = []
+    instant = cron.cron_latest(expression, now, first)
+    while instant is not None and len(found) < limit:
         found.append(instant)
-    latest = [instant for instant in islice(_backward(expr, tz, now), limit) if instant >= first]
-    return tuple(reversed(latest))
-
-
-def _forward(expr: str, tz: str, after: float) -> Iterator[float]:
-    """Yield the instants later than `after`; inside a repeated hour the walk begins before it, so some are dropped."""
-    for moment in CronSim(expr, datetime.fromtimestamp(after, _zone(tz))):
-        instant = moment.timestamp()
-        if instant > after:  # also drops the second of two wall times that a spring change makes one instant
-            yield instant
-            after = instant
-
-
-def _backward(expr: str, tz: str, now: float) -> Iterator[float]:
-    """Yield the instants up to `now`, latest first; begins behind a repeated hour for the same reason."""
-    where = _zone(tz)
-    start = datetime.fromtimestamp(now, UTC).replace(microsecond=0) + FOLD + timedelta(seconds=1)
-    for moment in CronSim(expr, start.astimezone(where), reverse=True):
-        instant = moment.timestamp()
-        if instant <= now:
-            yield instant
-            now = math.nextafter(instant, 0.0)
-
-
-@lru_cache(maxsize=1024)
-def _zone(name: str) -> tzinfo:
-    return UTC if name == "UTC" else zone(name)
+        instant = cron.cron_latest(expression, math.nextafter(instant, 0.0), first)
+    return tuple(reversed(found))
