@@ -8,11 +8,17 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 _HOMES = {
+    "CrashingClient": "crashes",
+    "FrozenClock": "runs",
+    "a_run": "runs",
     "VirtualTime": "virtual_time",
     "Stuck": "virtual_time",
 }
 
 if TYPE_CHECKING:
+    from background_tasks.testing.crashes import CrashingClient as CrashingClient
+    from background_tasks.testing.runs import FrozenClock as FrozenClock
+    from background_tasks.testing.runs import a_run as a_run
     from background_tasks.testing.virtual_time import Stuck as Stuck
     from background_tasks.testing.virtual_time import VirtualTime as VirtualTime
 
