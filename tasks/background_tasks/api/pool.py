@@ -1,0 +1,219 @@
+"""`WorkerPool`: the processes that run tasks, what they are given, and how they prove that they live.
+
+Not here: the objects that an operator makes of it; how a laptop starts it.
+"""
+
+from collections.abc import Iterator
+from typing import Annotated, Any, Literal
+
+from pydantic import AfterValidator, Field, WithJsonSchema, model_validator
+
+from background_tasks.api.duration import Duration, PositiveDuration, parse_duration
+from background_tasks.api.faults import Fault, fault, raise_faults
+from background_tasks.api.fields import Flag, Label, Maybe, Part, Subdomain, Text
+from background_tasks.api.metadata import ObjectMeta
+from background_tasks.api.task import MODULE_NAME
+
+MAX_SLOTS = 1024
+MAX_WORKERS = 1000
+MAX_ITEMS = 64
+POOL_NAME_LENGTH = 52
+"""Objects of a pool add a suffix, and a label value has 63 characters."""
+
+Foreign = dict[str, Any]
+"""A shape that Kubernetes defines and checks."""
+Manifests = Annotated[tuple[Foreign, ...], Field(max_length=MAX_ITEMS)]
+Texts = Annotated[dict[str, str], Field(max_length=MAX_ITEMS)]
+FLAG_LENGTH = 1024
+
+
+def check_flag(value: object) -> bool | int | float | str:
+    """Accept what a configuration switch may be."""
+    if not isinstance(value, bool | int | float | str):
+        raise fault("cannot be a flag; write true, false, a number or text")
+    if isinstance(value, str) and len(value) > FLAG_LENGTH:
+        raise fault(f"is too long; write at most {FLAG_LENGTH} characters")
+    return value
+
+
+FlagValue = Annotated[Any, AfterValidator(check_flag), WithJsonSchema({"x-kubernetes-preserve-unknown-fields": True})]
+
+
+def check_module(value: str) -> str:
+    """Accept the dotted name of a module."""
+    if not MODULE_NAME.fullmatch(value):
+        raise fault("is not the name of a module; write one such as my_app.tasks")
+    return value
+
+
+class SecretKey(Part):
+    """One key of a Secret in the pool's namespace."""
+
+    name: Subdomain = Field(description="Name of the Secret.")
+    key: Annotated[str, Field(min_length=1, max_length=253)] = Field("url", description="Key in the Secret.")
+
+
+class Service(Part):
+    """Where a service is: a URL, or the key of a Secret that holds it."""
+
+    url: Maybe[Annotated[str, Field(min_length=1, max_length=2048)]] = Field(None, description="Address.")
+    secret_ref: Maybe[SecretKey] = Field(None, description="Secret that holds the address.")
+
+    @model_validator(mode="after")
+    def _one_address(self) -> "Service":
+        given = [name for name, value in (("url", self.url), ("secretRef", self.secret_ref)) if value is not None]
+        if len(given) != 1:
+            found = " and ".join(given) or "none"
+            raise_faults([Fault((), f"give exactly one of url, secretRef; found {found}", bare=True)])
+        return self
+
+
+class GraphService(Service):
+    """A FalkorDB server and the graph in it."""
+
+    graph: Text = Field("knowledge", description="Name of the graph.")
+
+
+class ModelService(Service):
+    """An OpenAI-compatible endpoint."""
+
+    model: Maybe[Text] = Field(None, description="Name of the model.")
+    api_key_secret_ref: Maybe[SecretKey] = Field(None, description="Secret that holds the API key.")
+
+
+class Services(Part):
+    """The outside worlds that tasks of the pool are given."""
+
+    redis: Maybe[Service] = Field(None, description="Redis.")
+    knowledge_graph: Maybe[GraphService] = Field(None, description="The knowledge graph.")
+    chat_model: Maybe[ModelService] = Field(None, description="The chat model.")
+    embeddings: Maybe[ModelService] = Field(None, description="The embedding model.")
+
+
+class Group(Part):
+    """Tasks that share one slot and a cap."""
+
+    name: Label = Field(description="Name that tasks give as `group`.")
+    max_concurrent: Annotated[int, Field(strict=True, ge=1, le=1000)] = Field(1, description="Runs at one time.")
+
+
+class Lease(Part):
+    """How a worker proves that it lives."""
+
+    backend: Literal["Kubernetes", "Redis"] = Field("Kubernetes", description="Where leases and slots are kept.")
+    duration: PositiveDuration = Field("12s", description="Unchanged for so long, a worker counts as dead.")
+    renew_deadline: PositiveDuration = Field("8s", description="Without a renewal for so long, it stands down.")
+    retry_period: PositiveDuration = Field("3s", description="Time between renewals.")
+
+    @model_validator(mode="after")
+    def _deadlines_nest(self) -> "Lease":
+        duration, deadline, period = map(parse_duration, (self.duration, self.renew_deadline, self.retry_period))
+        faults = []
+        if duration <= deadline:
+            fix = f"write more than {self.renew_deadline}: a worker must stand down before others take over"
+            faults.append(Fault(("duration",), f"is not longer than renewDeadline; {fix}", self.duration))
+        if deadline <= 2 * period:
+            fix = f"write more than twice {self.retry_period}: one lost renewal must not cost the slots"
+            message = f"is not longer than twice retryPeriod; {fix}"
+            faults.append(Fault(("renewDeadline",), message, self.renew_deadline))
+        raise_faults(faults)
+        return self
+
+
+class Autoscaling(Part):
+    """How many workers, by load."""
+
+    engine: Literal["HPA", "KEDA"] = Field("HPA", description="What scales.")
+    min_replicas: Annotated[int, Field(strict=True, ge=1, le=MAX_WORKERS)] = Field(1, description="At least so many.")
+    max_replicas: Annotated[int, Field(strict=True, ge=1, le=MAX_WORKERS)] = Field(description="At most so many.")
+    target_cpu: Annotated[int, Field(strict=True, ge=1, le=100)] = Field(
+        70, description="Percent of the CPU request.", alias="targetCPU"
+    )
+    scale_down_delay: Duration = Field("5m", description="Low for so long before workers go.")
+
+    @model_validator(mode="after")
+    def _bounds_are_ordered(self) -> "Autoscaling":
+        if self.min_replicas > self.max_replicas:
+            message = f"is more than maxReplicas; write at most {self.max_replicas}"
+            raise_faults([Fault(("minReplicas",), message, self.min_replicas)])
+        return self
+
+
+class Template(Part):
+    """What pods of the pool may be told; the rest is ours."""
+
+    labels: Texts = Field({}, description="Extra labels.")
+    annotations: Texts = Field({}, description="Extra annotations.")
+    service_account_name: Maybe[Subdomain] = Field(None, description="An account of your own.")
+    env: Manifests = Field((), description="Environment of the worker.")
+    env_from: Manifests = Field((), description="Environment from ConfigMaps and Secrets.")
+    volumes: Manifests = Field((), description="Volumes.")
+    volume_mounts: Manifests = Field((), description="Mounts of the volumes.")
+    resources: Foreign = Field({}, description="Requests and limits.", max_length=MAX_ITEMS)
+    node_selector: Texts = Field({}, description="Nodes by label.")
+    tolerations: Manifests = Field((), description="Taints that are tolerated.")
+    affinity: Foreign = Field({}, description="Affinity.", max_length=MAX_ITEMS)
+    topology_spread_constraints: Manifests = Field((), description="Spread over zones and nodes.")
+    priority_class_name: Maybe[Subdomain] = Field(None, description="Priority class.")
+
+
+class Monitoring(Part):
+    """Objects for the Prometheus operator."""
+
+    service_monitor: Flag = Field(False, description="Make a ServiceMonitor.")
+    rules: Flag = Field(False, description="Make a PrometheusRule.")
+
+
+class PoolSpec(Part):
+    """What a WorkerPool declares."""
+
+    image: Maybe[Annotated[str, Field(min_length=1, max_length=512)]] = Field(None, description="Worker image.")
+    image_pull_policy: Literal["Always", "IfNotPresent", "Never"] = Field("IfNotPresent", description="As in pods.")
+    image_pull_secrets: Manifests = Field((), description="As in pods.")
+    replicas: Annotated[int, Field(strict=True, ge=0, le=MAX_WORKERS)] = Field(1, description="Number of workers.")
+    slots: Annotated[int, Field(strict=True, ge=1, le=MAX_SLOTS)] = Field(16, description="Shares of work; immutable.")
+    lease: Lease = Field(Lease(), description="How a worker proves that it lives.")
+    task_modules: Annotated[
+        tuple[Annotated[str, Field(max_length=253), AfterValidator(check_module)], ...], Field(max_length=MAX_ITEMS)
+    ] = Field((), description="Modules whose coroutines tasks may name.")
+    services: Services = Field(Services(), description="The outside worlds that tasks are given.")
+    flags: dict[str, FlagValue] = Field({}, description="Switches by their own names.", max_length=256)
+    groups: Annotated[tuple[Group, ...], Field(max_length=MAX_ITEMS)] = Field((), description="Concurrency groups.")
+    autoscaling: Maybe[Autoscaling] = Field(None, description="How many workers, by load.")
+    drain_timeout: Duration = Field("60s", description="Runs may go on so long when a worker stops.")
+    template: Template = Field(Template(), description="What pods of the pool may be told.")
+    monitoring: Monitoring = Field(Monitoring(), description="Objects for the Prometheus operator.")
+
+    @model_validator(mode="after")
+    def _fits_together(self) -> "PoolSpec":
+        raise_faults(self._faults())
+        return self
+
+    def _faults(self) -> Iterator[Fault]:
+        if self.lease.backend == "Redis" and self.services.redis is None:
+            fix = "give services.redis, or write Kubernetes"
+            yield Fault(("lease", "backend"), f"needs a Redis; {fix}", self.lease.backend)
+        if self.autoscaling is not None and self.autoscaling.max_replicas > self.slots:
+            message = f"is more than slots: a worker without a slot is idle; write at most {self.slots}"
+            yield Fault(("autoscaling", "maxReplicas"), message, self.autoscaling.max_replicas)
+        seen: set[str] = set()
+        for index, group in enumerate(self.groups):
+            if group.name in seen:
+                yield Fault(("groups", index, "name"), "is there twice; give each group once", group.name)
+            seen.add(group.name)
+
+
+class PoolMeta(ObjectMeta):
+    """Metadata of a pool, whose name becomes part of other names."""
+
+    name: Annotated[Label, Field(max_length=POOL_NAME_LENGTH)]
+
+
+class WorkerPool(Part):
+    """The workers that run tasks."""
+
+    api_version: Literal["background-tasks.dev/v1alpha1"]
+    kind: Literal["WorkerPool"]
+    metadata: PoolMeta
+    spec: PoolSpec = Field(PoolSpec(), description="What the pool is like.")
+    status: Maybe[dict[str, Any]] = Field(None, description="Written by the operator; ignored when read.")

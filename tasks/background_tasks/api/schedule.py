@@ -1,0 +1,113 @@
+"""`spec.schedule` as people write it: one cadence, what shifts it, and when nothing is due.
+
+Not here: when a task is due; the domain answers that.
+"""
+
+from collections.abc import Iterator
+from typing import Annotated
+
+from pydantic import Field, model_validator
+
+from background_tasks.api.duration import Duration, PositiveDuration, parse_duration
+from background_tasks.api.faults import Fault, raise_faults
+from background_tasks.api.fields import CronExpression, Maybe, Part, Zone, cron_of
+from background_tasks.domain import model as domain
+
+CADENCES = ("interval", "every", "cron", "continuous", "onStart")
+MAX_BLACKOUTS = 16
+
+
+class Continuous(Part):
+    """A long-lived coroutine, kept running."""
+
+    restart_delay: PositiveDuration = Field("10s", description="Wait between its end and its next start.")
+
+
+class OnStart(Part):
+    """Once when the pool comes up; with `runPolicy: EveryWorker` once per worker."""
+
+    cooldown: Duration = Field("10m", description="Not again within this time of the last start, whoever restarts.")
+
+
+class Blackout(Part):
+    """A time in which nothing is due."""
+
+    cron: CronExpression = Field(description="Five cron fields: each fire time begins a blackout.")
+    duration: PositiveDuration = Field(description="How long it lasts.")
+    time_zone: Maybe[Zone] = Field(None, description="IANA zone of `cron`; else that of the schedule, else UTC.")
+
+    def to_domain(self, zone: str | None) -> domain.Blackout:
+        """Build the domain's blackout; `zone` is that of the schedule."""
+        starts = cron_of(self.cron, self.time_zone or zone)
+        return domain.Blackout(starts=starts, duration=parse_duration(self.duration))
+
+
+class Schedule(Part):
+    """When a task is due: exactly one of `interval`, `every`, `cron`, `continuous`, `onStart`."""
+
+    interval: Maybe[PositiveDuration] = Field(None, description="From the end of a run to the next fire time.")
+    every: Maybe[PositiveDuration] = Field(None, description="A fixed grid, anchored at the epoch; it never drifts.")
+    cron: Maybe[CronExpression] = Field(None, description="Five fields: minute hour day month weekday.")
+    time_zone: Maybe[Zone] = Field(None, description="IANA zone of `cron`, such as Europe/Berlin. Default UTC.")
+    continuous: Maybe[Continuous] = Field(None, description="A long-lived coroutine, started again when it ends.")
+    on_start: Maybe[OnStart] = Field(None, description="Once when the pool comes up.")
+    initial_delay: Duration = Field("0s", description="The first run comes no sooner after creation.")
+    jitter: Duration = Field("0s", description="Up to so much is added to each fire time, drawn anew per run.")
+    spread: domain.Spread = Field(domain.Spread.NONE, description="Hash: a stable offset that keeps tasks apart.")
+    blackouts: Annotated[tuple[Blackout, ...], Field(max_length=MAX_BLACKOUTS)] = Field(
+        (), description="Times in which nothing is due."
+    )
+
+    @property
+    def period(self) -> str | None:
+        """The duration that repeats, where there is one."""
+        return self.interval or self.every
+
+    def cadence(self) -> domain.Cadence:
+        """Build the one cadence that is given."""
+        if self.interval is not None:
+            return domain.Interval(seconds=parse_duration(self.interval))
+        if self.every is not None:
+            return domain.Every(seconds=parse_duration(self.every))
+        if self.cron is not None:
+            return cron_of(self.cron, self.time_zone)
+        if self.continuous is not None:
+            return domain.Continuous(restart_delay=parse_duration(self.continuous.restart_delay))
+        assert self.on_start is not None, "the check of cadences lets exactly one through"
+        return domain.OnStart(cooldown=parse_duration(self.on_start.cooldown))
+
+    def to_domain(self) -> domain.Schedule:
+        """Build the domain's schedule."""
+        return domain.Schedule(
+            cadence=self.cadence(),
+            initial_delay=parse_duration(self.initial_delay),
+            jitter=parse_duration(self.jitter),
+            spread=self.spread,
+            blackouts=tuple(blackout.to_domain(self.time_zone) for blackout in self.blackouts),
+        )
+
+    @model_validator(mode="after")
+    def _says_one_thing(self) -> "Schedule":
+        raise_faults([*self._cadence_faults(), *self._zone_faults(), *self._shift_faults()])
+        return self
+
+    def _cadence_faults(self) -> Iterator[Fault]:
+        values = (self.interval, self.every, self.cron, self.continuous, self.on_start)
+        given = [name for name, value in zip(CADENCES, values, strict=True) if value is not None]
+        if len(given) != 1:
+            found = " and ".join(given) or "none"
+            yield Fault((), f"give exactly one of {', '.join(CADENCES)}; found {found}", bare=True)
+
+    def _zone_faults(self) -> Iterator[Fault]:
+        if self.time_zone is not None and self.cron is None:
+            own = " (a blackout has a timeZone of its own)" if self.blackouts else ""
+            yield Fault(("timeZone",), f"goes with cron only; remove it or give cron{own}", self.time_zone)
+
+    def _shift_faults(self) -> Iterator[Fault]:
+        period = self.period
+        if period is not None and parse_duration(self.jitter) > parse_duration(period):
+            fix = f"write at most {period}"
+            yield Fault(("jitter",), f"is longer than the schedule's own {period}; {fix}", self.jitter)
+        if self.spread is domain.Spread.HASH and (self.continuous or self.on_start):
+            kind = "continuous" if self.continuous else "onStart"
+            yield Fault(("spread",), f"needs a period to spread over, and {kind} has none; use jitter", "Hash")

@@ -1,0 +1,163 @@
+"""`BackgroundTask`: what runs, when, and what happens when it goes wrong.
+
+Not here: how it becomes the engine's `Task` (`convert`); what a refusal looks like (`refusals`).
+"""
+
+import re
+from collections.abc import Iterator
+from typing import Annotated, Any, Literal
+
+from pydantic import AfterValidator, Field, model_validator
+
+from background_tasks.api import names
+from background_tasks.api.duration import PositiveDuration, parse_duration
+from background_tasks.api.faults import Fault, fault, raise_faults
+from background_tasks.api.fields import Flag, Label, Maybe, Part
+from background_tasks.api.metadata import ObjectMeta
+from background_tasks.api.schedule import Schedule
+from background_tasks.domain import model as domain
+
+TASK_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_.-]*", re.ASCII)
+"""A registered name, such as `kg_decay`."""
+MODULE_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*(\.[A-Za-z_][A-Za-z0-9_]*)*", re.ASCII)
+MODULE_ATTRIBUTE = re.compile(rf"{MODULE_NAME.pattern}:{MODULE_NAME.pattern}", re.ASCII)
+"""As in `my_app.tasks:digest`."""
+TASK_NAME_LENGTH = 253
+NEED = re.compile(r"[A-Za-z_][A-Za-z0-9_]*", re.ASCII)
+MAX_NEEDS = 32
+MAX_PARAMS = 256
+
+
+def check_task_name(value: str) -> str:
+    """Accept a registered name or `module:attribute`."""
+    if not (TASK_NAME.fullmatch(value) or MODULE_ATTRIBUTE.fullmatch(value)):
+        raise fault(
+            "is no task; write a registered name such as kg_decay, or module:attribute as in my_app.tasks:digest"
+        )
+    return value
+
+
+def check_need(value: str) -> str:
+    """Accept the name of a service or flag."""
+    if not NEED.fullmatch(value):
+        raise fault("is not the name of a service or flag; write one such as redis or kg_manager")
+    return value
+
+
+class PoolRef(Part):
+    """Which workers run the task."""
+
+    name: Label = Field(names.DEFAULT_POOL, description="Name of a WorkerPool in the same namespace.")
+
+
+class Missed(Part):
+    """What to do with fire times that nobody served."""
+
+    policy: domain.MissedPolicy = Field(
+        domain.MissedPolicy.ONCE, description="Once: one run for all of them; Skip: none; All: one each, oldest first."
+    )
+    limit: Annotated[int, Field(strict=True, ge=1, le=1000)] = Field(10, description="With All: so many at the most.")
+    on_resume: domain.OnResume = Field(domain.OnResume.SKIP, description="When a suspension or pause ends.")
+
+    def to_domain(self) -> domain.Missed:
+        """Build the domain's policy."""
+        return domain.Missed(policy=self.policy, limit=self.limit, on_resume=self.on_resume)
+
+
+class Retry(Part):
+    """Attempts within one run, and the waits between them (full jitter)."""
+
+    attempts: Annotated[int, Field(strict=True, ge=1, le=100)] = Field(1, description="1: no second attempt.")
+    initial_backoff: PositiveDuration = Field("1s", description="Longest wait after the first attempt.")
+    factor: Annotated[float, Field(strict=True, ge=1, le=100)] = Field(2.0, description="Each wait is so much longer.")
+    max_backoff: PositiveDuration = Field("5m", description="No wait is longer.")
+
+    @model_validator(mode="after")
+    def _waits_grow(self) -> "Retry":
+        if parse_duration(self.initial_backoff) > parse_duration(self.max_backoff):
+            fix = f"write at most {self.max_backoff}, or raise maxBackoff"
+            raise_faults([Fault(("initialBackoff",), f"is longer than maxBackoff; {fix}", self.initial_backoff)])
+        return self
+
+    def to_domain(self) -> domain.Retry:
+        """Build the domain's policy."""
+        return domain.Retry(
+            attempts=self.attempts,
+            initial_backoff=parse_duration(self.initial_backoff),
+            factor=self.factor,
+            max_backoff=parse_duration(self.max_backoff),
+        )
+
+
+class Breaker(Part):
+    """Stops a task that fails again and again, and lets one probe through after a while."""
+
+    failures: Annotated[int, Field(strict=True, ge=1, le=1000)] = Field(description="Opens after so many in a row.")
+    cooldown: PositiveDuration = Field("5m", description="Open for so long, then one probe.")
+
+    def to_domain(self) -> domain.Breaker:
+        """Build the domain's policy."""
+        return domain.Breaker(failures=self.failures, cooldown=parse_duration(self.cooldown))
+
+
+class Objective(Part):
+    """What is promised to those who depend on the task."""
+
+    max_lateness: PositiveDuration = Field(description="A start later than this is a breach, and is told.")
+
+
+class TaskSpec(Part):
+    """What a BackgroundTask declares."""
+
+    task: Annotated[str, Field(max_length=TASK_NAME_LENGTH), AfterValidator(check_task_name)] = Field(
+        description="Name of a registered coroutine, or `module:attribute` inside the pool's taskModules."
+    )
+    pool_ref: PoolRef = Field(PoolRef(), description="Which workers run it.")
+    schedule: Schedule = Field(description="When it is due: exactly one of interval, every, cron, continuous, onStart.")
+    run_policy: domain.RunPolicy = Field(
+        domain.RunPolicy.SINGLETON, description="Singleton: on exactly one worker of the pool; EveryWorker: on each."
+    )
+    missed: Missed = Field(Missed(), description="What to do with fire times that nobody served.")
+    overlap: domain.Overlap = Field(
+        domain.Overlap.SKIP, description="When it is due while still running; only for `every` and `cron`."
+    )
+    timeout: Maybe[PositiveDuration] = Field(None, description="An attempt that takes longer is cancelled.")
+    retry: Retry = Field(Retry(), description="Attempts within one run.")
+    breaker: Maybe[Breaker] = Field(None, description="Stops a task that fails again and again.")
+    guarantee: domain.Guarantee = Field(
+        domain.Guarantee.AT_LEAST_ONCE, description="What a crash may do to a fire time: repeat it, or lose it."
+    )
+    group: Maybe[Label] = Field(None, description="Concurrency group of the pool; a group shares one slot and a cap.")
+    params: dict[str, Any] = Field({}, description="Handed to the coroutine, checked by it.", max_length=MAX_PARAMS)
+    requires: Annotated[
+        tuple[Annotated[str, Field(max_length=128), AfterValidator(check_need)], ...], Field(max_length=MAX_NEEDS)
+    ] = Field((), description="More services or flags than the coroutine declares.")
+    objective: Maybe[Objective] = Field(None, description="What is promised.")
+    isolation: domain.Isolation = Field(domain.Isolation.LOOP, description="Thread or Process for code that blocks.")
+    suspend: Flag = Field(False, description="Not due while true.")
+    history_limit: Annotated[int, Field(strict=True, ge=0, le=20)] = Field(5, description="Runs kept in status.")
+
+    @model_validator(mode="after")
+    def _fits_together(self) -> "TaskSpec":
+        raise_faults(self._faults())
+        return self
+
+    def _faults(self) -> Iterator[Fault]:
+        if self.overlap is not domain.Overlap.SKIP and not (self.schedule.every or self.schedule.cron):
+            yield Fault(
+                ("overlap",),
+                "goes with every and cron only: no other schedule is due while it runs; remove it",
+                self.overlap,
+            )
+        if self.group is not None and self.run_policy is domain.RunPolicy.EVERY_WORKER:
+            yield Fault(("group",), "has no effect with runPolicy EveryWorker; remove one of the two", self.group)
+
+
+class BackgroundTask(Part):
+    """A coroutine that runs again and again, as declared."""
+
+    api_version: Literal["background-tasks.dev/v1alpha1"]
+    kind: Literal["BackgroundTask"]
+    metadata: ObjectMeta
+    spec: TaskSpec
+    status: Maybe[dict[str, Any]] = Field(None, description="Written by the worker; ignored when read.")
