@@ -179,7 +179,11 @@ class DueQueue:
             claims = await asyncio.shield(claiming)
             yield claims
         except (Exception, asyncio.CancelledError):
-            await self._give_back(claims or await _outcome(claiming))
+            giving_back = asyncio.get_running_loop().create_task(self._give_back(claims or await _outcome(claiming)))
+            try:
+                await asyncio.shield(giving_back)
+            finally:
+                await asyncio.wait([giving_back])
             raise
 
     async def _give_back(self, claims: list[Claim]) -> None:
