@@ -3,6 +3,7 @@
 Not here: watching (`files`), what changed (`changes`).
 """
 
+import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +18,8 @@ from background_tasks.errors import Refused
 from background_tasks.ports import Refusal
 from background_tasks.sources.documents import Document, Unreadable, read_documents
 
+_PLACE = re.compile(r"(.+):([0-9]+)(?: \(document ([0-9]+)\))?", re.DOTALL)
+"""As in `tasks.yaml:12 (document 3)`."""
 SUFFIXES = (".yaml", ".yml", ".json")
 
 
@@ -31,6 +34,14 @@ class Place:
 
     def __str__(self) -> str:
         return f"{self.file}:{self.line}" + (f" (document {self.document})" if self.document else "")
+
+    @classmethod
+    def read(cls, text: str) -> "Place":
+        """Read back what `str` gave, as a `Refusal` carries it. Raises `ValueError` for anything else."""
+        parts = _PLACE.fullmatch(text)
+        if parts is None:
+            raise ValueError(f"{text!r} is not a place in a file")
+        return cls(Path(parts[1]), int(parts[2]), int(parts[3] or 0))
 
 
 @dataclass(frozen=True, slots=True)
