@@ -12,7 +12,7 @@ class Crash(BaseException):
 
 
 class CrashingClient:
-    """Instruments one `redis.asyncio.Redis`; use a client of its own, it stays dead."""
+    """Instruments one `redis.asyncio.Redis`; use a client of its own."""
 
     def __init__(
         self,
@@ -21,11 +21,15 @@ class CrashingClient:
         at: int | None,
         obeyed: bool = False,
         error: Callable[[], BaseException] = Crash,
+        recovers: bool = False,
     ) -> None:
-        """`at` counts from 0; None never dies and only counts. `obeyed`: the server did it, the answer is lost."""
+        """`at` counts from 0; None never dies and only counts. `obeyed`: the server did it, the answer is lost.
+
+        `recovers`: only that one trip fails, as in a time-out or a cancellation.
+        """
         self.trips = 0
         self.dead = False
-        self._at, self._obeyed, self._error = at, obeyed, error
+        self._at, self._obeyed, self._error, self._recovers = at, obeyed, error, recovers
         self._pipeline = client.pipeline
         client.execute_command = self._guarded(client.execute_command)
         client.pipeline = self._guarded_pipeline
@@ -41,11 +45,11 @@ class CrashingClient:
             number, self.trips = self.trips, self.trips + 1
             dies = number == self._at
             if self.dead or (dies and not self._obeyed):
-                self.dead = True
+                self.dead = not self._recovers
                 raise self._error()
             answer = await call(*args, **kwargs)
             if dies:
-                self.dead = True
+                self.dead = not self._recovers
                 raise self._error()
             return answer
 
