@@ -10,22 +10,27 @@ from background_tasks.domain.model import Blackout
 
 BUCKET_S = 3600.0
 """Windows are learnt by the hour and remembered: a task that fires each second asks 3,600 times in one."""
-STEPS = 2000
-"""Hours (or longer windows) that are crossed in search of an open instant; beyond it we say there is none."""
+STEPS = 64
+"""Windows that are crossed in search of an open instant; beyond it we say there is none."""
+JOINED = 64
+"""Starts that are joined to one window: with `STEPS`, eleven years of days closed one by one, 170 days of hours."""
 
 type Window = tuple[float, float]
 
 
 @lru_cache(maxsize=4096)
 def _windows(blackout: Blackout, bucket: int) -> tuple[Window, ...]:
-    """List the windows that touch an hour; one that goes on beyond the hour may be told shorter than it is."""
+    """List the windows that touch an hour; a very patched one may be told shorter than it is."""
     low, high = bucket * BUCKET_S, (bucket + 1) * BUCKET_S
     starts, duration = blackout.starts, blackout.duration
     found: list[Window] = []
     start = cron_after(starts, low - duration)
     while start is not None and start < high:
         last = start
-        while last + duration < high and (later := cron_latest(starts, last + duration, last)) is not None:
+        for _ in range(JOINED):
+            later = cron_latest(starts, last + duration, last)
+            if later is None:
+                break
             last = later
         found.append((start, last + duration))
         start = cron_after(starts, last + duration)

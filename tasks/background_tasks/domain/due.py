@@ -81,8 +81,8 @@ def by_calendar(task: Task, past: Past, now: float, draw: float) -> Plan:
     cadence = schedule.cadence
     assert isinstance(cadence, Every | Cron)
     because: tuple[Reason, ...] = _CRON if isinstance(cadence, Cron) else _GRID
-    if past.fired_at is not None and past.fired_at - now >= CLOCK_BACK_S:
-        past, because = replace(past, fired_at=None, baseline=now), (*because, Reason.CLOCK_BACK)
+    if _lies_ahead(past.fired_at, now) or _lies_ahead(past.baseline, now):
+        past, because = replace(past, fired_at=now, baseline=None), (*because, Reason.CLOCK_BACK)
     offset = spread_offset(schedule, task.uid)
     floor = floor_of(schedule, task.created_at, past)
     fire = after(cadence, offset, floor)
@@ -93,6 +93,10 @@ def by_calendar(task: Task, past: Past, now: float, draw: float) -> Plan:
     if not schedule.blackouts and past.opened_at is None:
         return begin(task, past, fire, now, draw, kind=FireKind.SCHEDULED, because=because)
     return _open(task, past, now, draw, floor, because)
+
+
+def _lies_ahead(instant: float | None, now: float) -> bool:
+    return instant is not None and instant - now >= CLOCK_BACK_S
 
 
 def _overdue(task: Task, past: Past, now: float, draw: float, floor: float, because: tuple[Reason, ...]) -> Plan:

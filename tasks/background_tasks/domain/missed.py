@@ -10,7 +10,7 @@ from itertools import islice
 from background_tasks.domain.blackouts import STEPS, window_at
 from background_tasks.domain.breaker import opens_until
 from background_tasks.domain.model import Cron, Every, MissedPolicy, Past, SkipReason, Task
-from background_tasks.domain.schedule import after, before, latest, spread_offset
+from background_tasks.domain.schedule import after, before, floor_of, latest, spread_offset
 
 MISSED_GRACE_S = 2.0
 """Older than this (and than its jitter) a fire time counts as missed: more than a busy loop or a graceful handover
@@ -81,11 +81,7 @@ def _newest(task: Task, offset: float, floor: float, now: float, limit: int) -> 
 
 
 def left_out(task: Task, past: Past, floor: float, last: float, *, now: float) -> tuple[Skips, int, bool]:
-    """Tell the fire times in (floor, last] as skips: the oldest with their reasons, how many, whether at least.
-
-    Also for whoever serves a fire time after a blackout, a pause or an open breaker and wants to say what passed:
-    `left_out(task, past, past.fired_at, before(fire), now=now)`.
-    """
+    """Tell the fire times in (floor, last] as skips: the oldest with their reasons, how many, whether at least."""
     cadence = task.policy.schedule.cadence
     assert isinstance(cadence, Every | Cron)
     offset = spread_offset(task.policy.schedule, task.uid)
@@ -102,6 +98,21 @@ def left_out(task: Task, past: Past, floor: float, last: float, *, now: float) -
         skipped += 1 + round((last - fire) // cadence.seconds)
     reasons = tuple((found, _reason(task, past, found, now)) for found in islice(oldest, LISTED))
     return reasons, skipped, more and isinstance(cadence, Cron)
+
+
+def passed_over(task: Task, past: Past, fire: float, now: float) -> tuple[Skips, int]:
+    """Tell the fire times that a blackout, a pause or an open breaker left out on the way to `fire`.
+
+    For whoever starts a run that was planned ahead: at planning time they had not passed yet. `past` is the one
+    before this run.
+    """
+    schedule = task.policy.schedule
+    held = schedule.blackouts or past.opened_at is not None or past.held_at is not None
+    if not held or not isinstance(schedule.cadence, Every | Cron):
+        return (), 0
+    floor = floor_of(schedule, task.created_at, past)
+    skips, skipped, _ = left_out(task, past, floor, before(fire), now=now)
+    return skips, skipped
 
 
 def _reason(task: Task, past: Past, fire: float, now: float) -> SkipReason:
