@@ -97,12 +97,14 @@ class MemberRecord:
     """Opaque; differs after every renewal. Watchers believe changes of it, never a written time."""
     duration: float
     """Seconds the holder recorded."""
+    leaving: bool = False
+    """It gives its slots back and takes none: the others' fair shares no longer count it."""
 
 
 class MemberLease(Protocol):
     """One renewable record per member of one pool."""
 
-    async def renew(self, member: MemberId, duration: float) -> None:
+    async def renew(self, member: MemberId, duration: float, *, leaving: bool = False) -> None:
         """Write the member's lease; creates it when absent."""
         ...
 
@@ -169,8 +171,11 @@ class RunLedger(Protocol):
         """Write that this fire time is being served, before its start. False: it was claimed before."""
         ...
 
-    async def record(self, task: Task, past: Past, run: RunRecord | None) -> None:
-        """Write the past after a run (or a decision without one). Raises `Superseded` on an older fence."""
+    async def record(self, task: Task, past: Past, run: RunRecord | None, *, fence: Fence | None = None) -> None:
+        """Write the past after a run (or a decision without one: then `fence` says who decided).
+
+        Raises `Superseded` when a newer fence of the slot was seen: nothing was written.
+        """
         ...
 
     async def forget(self, uid: TaskUid) -> None:
