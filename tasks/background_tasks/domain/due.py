@@ -65,7 +65,8 @@ def by_interval(task: Task, past: Past, now: float, draw: float) -> Plan:
     fire = due_from(schedule, task.uid, task.created_at, past, now)
     ran = past.ended_at is not None or past.fired_at is not None
     because = _FROM_END if ran else _FIRST_RUN
-    if now - fire <= MISSED_GRACE_S + schedule.jitter:
+    grace = MISSED_GRACE_S + schedule.jitter
+    if now - fire <= grace or now - _let_through(task, past, fire, now) <= grace:
         return begin(task, past, fire, now, draw, kind=FireKind.SCHEDULED, because=because)
     if missed.policy is MissedPolicy.SKIP and ran:
         past = replace(past, baseline=now)
@@ -73,6 +74,13 @@ def by_interval(task: Task, past: Past, now: float, draw: float) -> Plan:
         following = begin(task, past, later, now, draw, kind=FireKind.SCHEDULED, because=(*because, Reason.LEFT_OUT))
         return replace(following, skips=((fire, SkipReason.MISSED),), skipped=1)
     return begin(task, past, fire, now, draw, kind=FireKind.MISSED, because=(*because, Reason.CATCH_UP))
+
+
+def _let_through(task: Task, past: Past, fire: float, now: float) -> float:
+    """Return when breaker and blackouts let a fire time begin: before that it waits, and is not missed."""
+    until = opens_until(task.policy.breaker, past, now)
+    opens = open_at(task.policy.schedule.blackouts, fire if until is None else max(fire, until))
+    return now if opens is None else opens
 
 
 def by_calendar(task: Task, past: Past, now: float, draw: float) -> Plan:
@@ -111,7 +119,8 @@ def _overdue(task: Task, past: Past, now: float, draw: float, floor: float, beca
         missed = now - fire > MISSED_GRACE_S + task.policy.schedule.jitter
         cause = Reason.BACKLOG if verdict.backlog else Reason.CATCH_UP if missed or verdict.skipped else Reason.LATE
         kind = FireKind.MISSED if missed else FireKind.SCHEDULED
-        planned = begin(task, past, fire, now, draw, kind=kind, because=(*because, cause))
+        because = because if cause is Reason.LATE and fire == now else (*because, cause)
+        planned = begin(task, past, fire, now, draw, kind=kind, because=because)
     return replace(planned, skips=verdict.skips, skipped=verdict.skipped)
 
 

@@ -85,6 +85,19 @@ def test_an_overdue_interval_is_left_out_under_skip() -> None:
     assert plan(declared, NO_PAST, T0 + 100, 0.0).fire == T0
 
 
+def test_an_interval_that_is_held_back_is_not_missed() -> None:
+    """Planned anew behind a breaker or inside a blackout it keeps its fire time, even under Skip."""
+    skip = Missed(policy=MissedPolicy.SKIP)
+    open_breaker = task(Interval(seconds=60), missed=skip, breaker=Breaker(failures=1, cooldown=600))
+    blacked_out = task(Interval(seconds=60), missed=skip, blackouts=(NIGHT,))
+
+    behind = plan(open_breaker, ran(T0, failures=1, opened_at=T0), T0 + 300, 0.0)
+    inside = plan(blacked_out, ran(MIDNIGHT - 60), MIDNIGHT + 300, 0.0)
+
+    assert (behind.fire, behind.when, behind.skipped) == (T0 + 60, T0 + 600, 0)
+    assert (inside.fire, inside.when, inside.skipped) == (MIDNIGHT, MIDNIGHT + 6 * 3600, 0)
+
+
 BLACKED_OUT = {
     "an interval waits until the blackout ends": (Interval(seconds=3600), MIDNIGHT - 7200 - 1800),
     "so does a continuous task": (Continuous(restart_delay=3600), MIDNIGHT - 7200 - 1800),
