@@ -111,6 +111,11 @@ def current_run() -> RunContext[Any] | None:
     return _current.get()
 
 
+def run_of(context: contextvars.Context) -> RunContext[Any] | None:
+    """Return the run that a contextvars context belongs to, seen from outside it (any thread)."""
+    return context.get(_current)
+
+
 def enter_run(context: RunContext[Any]) -> contextvars.Token[RunContext[Any] | None]:
     """Make `context` current in this contextvars context. For executors, not for tasks."""
     return _current.set(context)
@@ -134,6 +139,8 @@ class Declaration:
     """`spec.schedule` as a resource spells it, where a plain interval does not say enough."""
     singleton: bool = True
     timeout: float | None = None
+    supervised: bool = False
+    """A `TaskSupervisor` runs it, so that `build_scheduler` leaves it out."""
 
     @property
     def names(self) -> frozenset[str]:
@@ -168,6 +175,7 @@ def background_task[F: TaskCoroutine](
     schedule: Mapping[str, object] | None = None,
     singleton: bool = True,
     timeout: float | None = None,
+    supervised: bool = False,
 ) -> Callable[[F], F]:
     """Declare a coroutine function as a background task and return it unchanged.
 
@@ -199,6 +207,7 @@ def background_task[F: TaskCoroutine](
             schedule=schedule,
             singleton=singleton,
             timeout=timeout,
+            supervised=supervised,
         )
         _BACKGROUND_TASKS_REGISTRY.append(_as_dict(declaration, gates))
         return func
@@ -258,4 +267,5 @@ __all__ = [
     "declarations",
     "enter_run",
     "is_coroutine_function",
+    "run_of",
 ]

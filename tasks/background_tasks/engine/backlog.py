@@ -1,0 +1,76 @@
+"""Work that waits for an outside service: who comes next, and how long to leave a service alone that did not answer.
+
+Not here: the calls themselves (`ledgering`, `publishing`, `loading`).
+"""
+
+import asyncio
+
+from background_tasks.ports import Clock
+
+FIRST_BACKOFF_S = 0.2
+MAX_BACKOFF_S = 10.0
+
+
+class Backlog[K, V]:
+    """Keyed work in order of arrival. A key that is put again keeps its place and gets the new value."""
+
+    def __init__(self) -> None:
+        self.waiting: dict[K, V] = {}
+        self.at_work: dict[K, V] = {}
+        self._filled = asyncio.Event()
+        self._progress = asyncio.Event()
+
+    def put(self, key: K, value: V) -> None:
+        """Add work, or replace what waits under its key."""
+        self.waiting[key] = value
+        self._filled.set()
+
+    def drop(self, key: K) -> None:
+        """Forget what waits under a key."""
+        self.waiting.pop(key, None)
+
+    async def take(self, most: int) -> dict[K, V]:
+        """Wait for work and take out some, the oldest first; `done` must follow."""
+        while not self.waiting:
+            self._filled.clear()
+            await self._filled.wait()
+        keys = [key for key, _ in zip(self.waiting, range(most), strict=False)]
+        self.at_work = {key: self.waiting.pop(key) for key in keys}
+        return self.at_work
+
+    def done(self) -> None:
+        """What was taken is settled, or was put back."""
+        self.at_work = {}
+        progress, self._progress = self._progress, asyncio.Event()
+        progress.set()
+
+    def holds(self, key: K) -> bool:
+        """Say whether work under this key is not settled yet."""
+        return key in self.waiting or key in self.at_work
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether everything is settled."""
+        return not self.waiting and not self.at_work
+
+    async def progress(self) -> None:
+        """Return after some work was settled."""
+        await self._progress.wait()
+
+
+class Backoff:
+    """Waits between tries: longer each time, with full jitter, so that workers do not come back together."""
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self.failures = 0
+
+    def reset(self) -> None:
+        """The service answered."""
+        self.failures = 0
+
+    async def wait(self) -> None:
+        """The service did not answer: leave it alone for a while."""
+        ceiling = min(MAX_BACKOFF_S, FIRST_BACKOFF_S * 2.0 ** min(self.failures, 30))
+        self.failures += 1
+        await asyncio.sleep(ceiling * (0.5 + self._clock.draw() / 2))

@@ -1,0 +1,232 @@
+"""Carries out runs: one asyncio task each, inside one TaskGroup that none outlives.
+
+Not here: when to start one, what its end means for the schedule (`dispatch`). Whatever a coroutine does, raises or
+refuses to do ends as an outcome of its own run; the worker and its neighbours never notice.
+
+A run that is told to stop gets `CancelledError` again every second until the grace is over. One that still goes on is
+recorded as it was told to end, shown as stuck, and keeps its slot: what cannot be stopped must not be started a second
+time somewhere else. Python cannot end it; the process can, and at the end of a drain that is what a worker does.
+"""
+
+import asyncio
+import traceback
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from background_tasks.authoring import TaskReport, enter_run
+from background_tasks.domain.model import EMPTY, Outcome, SkipReason
+from background_tasks.domain.retrying import retry_delay
+from background_tasks.engine.run import Run
+from background_tasks.errors import NotLeader, Superseded
+from background_tasks.ports import Clock, Observer
+
+GRACE_S = 10.0
+"""How long a run may take to stop after it was told to."""
+NUDGE_S = 1.0
+"""A coroutine that swallowed its cancellation is cancelled again after this time."""
+MESSAGE_CHARS = 500
+"""Longer messages are cut: they travel in status and ledger."""
+_RETRIED = frozenset({Outcome.FAILED, Outcome.TIMED_OUT})
+_REPORTED: Mapping[str, Outcome] = {
+    "ok": Outcome.SUCCEEDED,
+    "partial": Outcome.SUCCEEDED,
+    "noop": Outcome.SUCCEEDED,
+    "deferred": Outcome.SKIPPED,
+    "superseded": Outcome.SUPERSEDED,
+    "error": Outcome.FAILED,
+}
+
+
+class Executor:
+    """Starts runs eagerly (a run that awaits nothing never meets the loop's queue) and sees each to its end."""
+
+    def __init__(
+        self,
+        group: asyncio.TaskGroup,
+        *,
+        clock: Clock,
+        observer: Observer,
+        on_end: Callable[[Run], None],
+        on_stuck: Callable[[Run], None],
+        grace: float = GRACE_S,
+    ) -> None:
+        self._group = group
+        self._loop = asyncio.get_running_loop()
+        self._clock = clock
+        self._observer = observer
+        self._on_end = on_end
+        self._on_stuck = on_stuck
+        self._grace = grace
+        self._usual: Any = None
+        self._once: Any = self._eager
+        self._stopping: dict[Run, float] = {}
+        """Runs that were told to stop, and the loop time at which their grace is over."""
+        self._nudger: asyncio.TimerHandle | None = None
+
+    def start(self, run: Run) -> None:
+        """Begin the run now, up to its first real wait, before this returns."""
+        # TaskGroup cannot start eagerly before Python 3.14. The factory stands for this one asyncio task: what the
+        # coroutine itself creates is made by whatever factory the loop had.
+        self._usual = self._loop.get_task_factory()
+        self._loop.set_task_factory(self._once)
+        life = self._live(run)
+        try:
+            self._group.create_task(life)
+        except RuntimeError:  # the group is closing: nothing was started
+            self._loop.set_task_factory(self._usual)
+            life.close()
+            run.outcome, run.message = Outcome.CANCELLED, "the worker was stopping"
+            self._on_end(run)
+
+    def stop(self, run: Run, cause: Outcome, message: str) -> None:
+        """Tell the run to end with this outcome; returns at once. A lost fence is stronger than any other cause."""
+        if run.outcome is not None or run.asyncio_task is None:
+            return
+        if run.cause is None or cause is Outcome.SUPERSEDED:
+            run.cause, run.cause_message = cause, message
+        self._stopping.setdefault(run, self._clock.monotonic() + self._grace)
+        self._cancel(run)
+        if self._nudger is None:
+            self._nudger = self._loop.call_later(NUDGE_S, self._nudge)
+
+    def close(self) -> None:
+        """Set no timer any more."""
+        if self._nudger is not None:
+            self._nudger.cancel()
+
+    def _eager(self, loop: asyncio.AbstractEventLoop, coroutine: Any, **options: Any) -> "asyncio.Task[object]":
+        loop.set_task_factory(self._usual)
+        options["eager_start"] = True
+        return asyncio.Task(coroutine, loop=loop, **options)
+
+    async def _live(self, run: Run) -> None:
+        run.asyncio_task = asyncio.current_task()
+        enter_run(run.context)
+        try:
+            if run.claim is None or await self._claim(run):
+                run.started_at = started_at = self._clock.wall()
+                self._observer.started(run.task, run.run_id, run.fire, started_at - run.fire)
+                while True:
+                    await self._attempt(run)
+                    if run.outcome not in _RETRIED or not await self._again(run):
+                        break
+        except asyncio.CancelledError:
+            run.outcome, run.message = run.cause or Outcome.CANCELLED, run.cause_message
+        finally:
+            self._end(run)
+
+    async def _claim(self, run: Run) -> bool:
+        assert run.claim is not None
+        run.started_at = self._clock.wall()
+        try:
+            if await run.claim(run):
+                return True
+        except (Superseded, NotLeader) as error:
+            run.outcome, run.message = Outcome.SUPERSEDED, describe(error)
+        else:
+            run.outcome, run.message = Outcome.SKIPPED, "this fire time was claimed before"
+        return False
+
+    async def _attempt(self, run: Run) -> None:
+        timeout = run.task.policy.timeout
+        if timeout is not None:
+            run.timer = self._loop.call_later(timeout, self._time_out, run, timeout)
+        try:
+            result = await run.call(run.context)
+        except BaseException as error:  # noqa: BLE001  # SystemExit of a task is that task's failure, not our end
+            self._judge_error(run, error)
+        else:
+            run.outcome = Outcome.SUCCEEDED
+            if result is not None:
+                _judge_result(run, result)
+        finally:
+            if run.timer is not None:
+                run.timer.cancel()
+                run.timer = None
+        if run.cause is not None:
+            run.outcome, run.reason, run.message = run.cause, "", run.cause_message
+
+    def _judge_error(self, run: Run, error: BaseException) -> None:
+        if run.cause is not None:
+            return
+        run.message = describe(error)
+        if isinstance(error, Superseded | NotLeader):
+            run.outcome = Outcome.SUPERSEDED
+        elif not isinstance(error, asyncio.CancelledError):
+            run.outcome = Outcome.FAILED
+            run.context.logger.error("run failed", attempt=run.attempt, exc_info=error)
+        elif run.asyncio_task is not None and run.asyncio_task.cancelling() > run.cancels:
+            run.outcome, run.message = Outcome.CANCELLED, "the worker was stopped"
+        else:
+            run.outcome, run.message = Outcome.FAILED, "it raised CancelledError, and nobody had cancelled it"
+        if not isinstance(error, Exception):
+            run.attempt = max(run.attempt, run.task.policy.retry.attempts)  # an exit is meant: not tried again
+
+    async def _again(self, run: Run) -> bool:
+        """Wait for the next attempt; False: that was the last one."""
+        retry = run.task.policy.retry
+        if run.attempt >= retry.attempts or run.cause not in (None, Outcome.TIMED_OUT):
+            return False
+        delay = retry_delay(retry, run.attempt, self._clock.draw())
+        if delay is None:
+            return False
+        self._forgive(run)
+        outcome, message = run.outcome, run.message
+        run.outcome = None
+        await asyncio.sleep(delay)
+        run.attempt += 1
+        run.context.attempt = run.attempt
+        run.context.logger.info("run is tried again", attempt=run.attempt, after=outcome, because=message)
+        run.message = ""
+        return True
+
+    def _forgive(self, run: Run) -> None:
+        """Take back the cancellation that a timeout was: the next attempt begins clean."""
+        self._stopping.pop(run, None)
+        while run.cancels and run.asyncio_task is not None:
+            run.asyncio_task.uncancel()
+            run.cancels -= 1
+        run.cause, run.cause_message = None, ""
+
+    def _time_out(self, run: Run, timeout: float) -> None:
+        run.timer = None
+        self.stop(run, Outcome.TIMED_OUT, f"it passed its timeout of {timeout:g} s")
+
+    def _end(self, run: Run) -> None:
+        run.ended_at = max(self._clock.wall(), run.started_at)
+        self._stopping.pop(run, None)
+        if run.outcome is None:
+            run.outcome = Outcome.CANCELLED
+        self._on_end(run)
+
+    def _cancel(self, run: Run) -> None:
+        if run.asyncio_task is not None and run.asyncio_task.cancel(run.cause_message):
+            run.cancels += 1
+
+    def _nudge(self) -> None:
+        now = self._clock.monotonic()
+        for run, deadline in list(self._stopping.items()):
+            if now < deadline:
+                self._cancel(run)
+                continue
+            del self._stopping[run]
+            run.stuck = True
+            run.ended_at = max(self._clock.wall(), run.started_at)
+            run.message = f"{run.cause_message}; it ignored its cancellation for {self._grace:g} s and goes on"
+            self._on_stuck(run)
+        self._nudger = self._loop.call_later(NUDGE_S, self._nudge) if self._stopping else None
+
+
+def describe(error: BaseException) -> str:
+    """Say an error in one line, whatever its `__str__` does."""
+    return "".join(traceback.format_exception_only(error)).strip()[:MESSAGE_CHARS]
+
+
+def _judge_result(run: Run, result: object) -> None:
+    if isinstance(result, TaskReport):
+        run.outcome = _REPORTED[result.outcome]
+        run.reason = SkipReason.DEFERRED if result.outcome == "deferred" else ""
+        run.message = (result.reason or "; ".join(result.errors))[:MESSAGE_CHARS]
+        run.report = result.model_dump(exclude_defaults=True)
+    elif isinstance(result, Mapping):
+        run.report = result or EMPTY

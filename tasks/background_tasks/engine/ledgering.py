@@ -1,0 +1,184 @@
+"""Writes what ran to the ledger, beside the runs: no run of a short task waits for storage.
+
+Not here: claims (`dispatch` awaits those before an AtMostOnce run), reading (`loading`).
+
+Runs of long tasks and of AtMostOnce tasks are written one by one. Runs of short tasks are written as they come while
+there are few of them; beyond the budget only the latest of each task is. Pasts are never dropped: while the ledger is
+away the newest of each task waits here, so what waits is bounded by the number of tasks.
+"""
+
+import asyncio
+import logging
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from background_tasks.domain.model import Fence, Past, RunRecord, Task, TaskUid
+from background_tasks.engine.backlog import Backlog, Backoff
+from background_tasks.errors import Superseded, Unavailable
+from background_tasks.ports import Clock, RunLedger
+
+BATCH = 32
+"""Writes under way at the same time."""
+LIGHT_PER_S = 500.0
+"""Budget for runs of short tasks; at 100 µs each a twentieth of a core."""
+RUNS_PER_TASK = 100
+"""Runs of one task that may wait; when the ledger is away for long, its oldest runs are dropped and counted."""
+LIGHT_RUNS_PER_TASK = 3
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class _Note:
+    """One call of the ledger."""
+
+    task: Task
+    past: Past
+    run: RunRecord | None
+    fence: Fence | None
+
+
+@dataclass(slots=True)
+class _Entry:
+    """What waits for one task."""
+
+    uid: TaskUid
+    weighty: bool = False
+    forget: bool = False
+    """First of all, everything about the task is dropped."""
+    notes: deque[_Note] = field(default_factory=deque)
+
+
+class LedgerWriter:
+    """The one writer of a worker."""
+
+    def __init__(self, ledger: RunLedger, clock: Clock, on_superseded: Callable[[Task, Fence | None], None]) -> None:
+        self._ledger = ledger
+        self._clock = clock
+        self._on_superseded = on_superseded
+        self._weighty: Backlog[TaskUid, _Entry] = Backlog()
+        self._light: Backlog[TaskUid, _Entry] = Backlog()
+        self._tokens = LIGHT_PER_S
+        self._filled_at = clock.monotonic()
+        self._hurry = False
+        self.coalesced = 0
+        """Runs that were not written one by one."""
+
+    def put(self, task: Task, past: Past, run: RunRecord | None, fence: Fence | None = None, *, weighty: bool) -> None:
+        """Have it written soon."""
+        backlog = self._weighty if weighty else self._light
+        entry = backlog.waiting.get(task.uid)
+        if entry is None:
+            entry = _Entry(task.uid, weighty)
+            backlog.put(task.uid, entry)
+        notes = entry.notes
+        if notes and notes[-1].run is None:
+            notes.pop()  # a decision that a newer one replaces
+        notes.append(_Note(task, past, run, fence))
+        if len(notes) > (RUNS_PER_TASK if weighty else LIGHT_RUNS_PER_TASK):
+            notes.popleft()
+            self.coalesced += 1
+
+    def forget(self, uid: TaskUid) -> None:
+        """The task is gone: have everything about it dropped."""
+        self._light.drop(uid)
+        self._weighty.put(uid, _Entry(uid, weighty=True, forget=True))
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether everything is written."""
+        return self._weighty.is_empty and self._light.is_empty
+
+    def holds(self, uid: TaskUid) -> bool:
+        """Say whether something about this task is not written yet."""
+        return self._weighty.holds(uid) or self._light.holds(uid)
+
+    async def flush(self, uids: list[TaskUid] | None = None) -> None:
+        """Return when everything (about these tasks) is written; budgets do not hold meanwhile."""
+        self._hurry = True
+        try:
+            await self._flush(self._weighty, uids)
+            await self._flush(self._light, uids)
+        finally:
+            self._hurry = False
+
+    async def work_weighty(self) -> None:
+        """Write for ever what must be written one by one."""
+        await self._work(self._weighty)
+
+    async def work_light(self) -> None:
+        """Write for ever what may be coalesced, within the budget."""
+        await self._work(self._light)
+
+    async def _flush(self, backlog: Backlog[TaskUid, _Entry], uids: list[TaskUid] | None) -> None:
+        while any(map(backlog.holds, uids)) if uids is not None else not backlog.is_empty:
+            await backlog.progress()
+
+    async def _work(self, backlog: Backlog[TaskUid, _Entry]) -> None:
+        backoff = Backoff(self._clock)
+        while True:
+            if backlog is self._light:
+                await self._budget()
+            batch = await backlog.take(BATCH)
+            failed = await self._write(list(batch.values()))
+            for entry in failed:
+                self._put_back(backlog, entry)
+            backlog.done()
+            if not failed:
+                backoff.reset()
+                continue
+            if backoff.failures == 0:
+                _log.warning("the ledger does not answer; %d tasks wait to be written", len(backlog.waiting))
+            await backoff.wait()
+
+    async def _budget(self) -> None:
+        """Wait until a batch of short tasks may be written."""
+        while not self._hurry:
+            now = self._clock.monotonic()
+            self._tokens = min(LIGHT_PER_S, self._tokens + (now - self._filled_at) * LIGHT_PER_S)
+            self._filled_at = now
+            if self._tokens > 0:
+                return
+            await asyncio.sleep(BATCH / LIGHT_PER_S)
+
+    async def _write(self, entries: list[_Entry]) -> list[_Entry]:
+        """Write a batch; return the entries that are not fully written."""
+        if len(entries) == 1:
+            return [] if await self._write_one(entries[0]) else entries
+        async with asyncio.TaskGroup() as group:
+            writes = [(entry, group.create_task(self._write_one(entry))) for entry in entries]
+        return [entry for entry, write in writes if not write.result()]
+
+    async def _write_one(self, entry: _Entry) -> bool:
+        try:
+            if entry.forget:
+                await self._ledger.forget(entry.uid)
+                entry.forget = False
+            return await self._write_notes(entry)
+        except Unavailable:
+            return False
+
+    async def _write_notes(self, entry: _Entry) -> bool:
+        while entry.notes:
+            note = entry.notes[0]
+            try:
+                await self._ledger.record(note.task, note.past, note.run, fence=note.fence)
+            except Superseded:
+                self._on_superseded(note.task, note.fence)
+            entry.notes.popleft()
+            if not entry.weighty:
+                self._tokens -= 1
+        return True
+
+    def _put_back(self, backlog: Backlog[TaskUid, _Entry], entry: _Entry) -> None:
+        """Keep what could not be written, in front of what came meanwhile."""
+        newer = backlog.waiting.get(entry.uid)
+        if newer is not None and newer.forget:
+            return
+        if newer is not None:
+            entry.notes.extend(newer.notes)
+            while len(entry.notes) > RUNS_PER_TASK:
+                entry.notes.popleft()
+                self.coalesced += 1
+        backlog.put(entry.uid, entry)

@@ -1,0 +1,55 @@
+"""Reads what is remembered of tasks before any of them may run.
+
+Not here: what a past means (`domain`). While the ledger is away nothing of these tasks starts: not knowing whether a
+fire time was served is not the same as knowing that it was not.
+"""
+
+import logging
+from collections.abc import Callable
+
+from background_tasks.domain.model import Fence, Past, TaskUid
+from background_tasks.engine.backlog import Backlog, Backoff
+from background_tasks.engine.records import Armed
+from background_tasks.errors import Unavailable
+from background_tasks.ports import Clock, RunLedger
+
+BATCH = 500
+"""Tasks asked about in one call."""
+
+_log = logging.getLogger(__name__)
+
+
+class Loader:
+    """Asks the ledger about tasks in batches, until it answers."""
+
+    def __init__(
+        self, ledger: RunLedger, clock: Clock, on_loaded: Callable[[Armed, Past | None, Fence | None], None]
+    ) -> None:
+        self._ledger = ledger
+        self._clock = clock
+        self._on_loaded = on_loaded
+        self.backlog: Backlog[TaskUid, tuple[Armed, Fence | None]] = Backlog()
+
+    def ask(self, record: Armed, fence: Fence | None) -> None:
+        """Have the past of this task read soon, for whoever holds its slot under this fence."""
+        self.backlog.put(record.task.uid, (record, fence))
+
+    async def work(self) -> None:
+        """Read for ever."""
+        backoff = Backoff(self._clock)
+        while True:
+            batch = await self.backlog.take(BATCH)
+            try:
+                pasts = await self._ledger.load(batch)
+            except Unavailable as error:
+                if backoff.failures == 0:
+                    _log.warning("the ledger does not answer; %d tasks wait for their past: %s", len(batch), error)
+                for uid, asked in batch.items():
+                    self.backlog.waiting.setdefault(uid, asked)
+                self.backlog.done()
+                await backoff.wait()
+                continue
+            backoff.reset()
+            for uid, (record, fence) in batch.items():
+                self._on_loaded(record, pasts.get(uid), fence)
+            self.backlog.done()

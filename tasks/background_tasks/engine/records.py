@@ -1,0 +1,149 @@
+"""What the engine keeps of one task: little while it only waits, more once it has run.
+
+Not here: what to do with it (`dispatch`). One `Armed` per task and nothing else per task until its first run: 100,000
+of them are part of the worker's memory promise.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from background_tasks.domain.model import (
+    Continuous,
+    Cron,
+    Every,
+    Guarantee,
+    Interval,
+    Isolation,
+    OnStart,
+    Past,
+    Policy,
+    RunRecord,
+    SkipReason,
+    Task,
+)
+from background_tasks.domain.plan import FireKind
+from background_tasks.engine.binding import Binding
+from background_tasks.ports import Refusal
+
+if TYPE_CHECKING:
+    from background_tasks.engine.run import Run
+
+NO_SLOT = -1
+"""The slot of a task that runs on every worker."""
+LONG_S = 60.0
+"""From this period on each run is written to ledger and status by itself; below, writes are coalesced."""
+
+
+class Armed:
+    """One task of this worker, filed in the timetable or not."""
+
+    __slots__ = ("binding", "fire", "key", "kind", "live", "past", "slot", "task")
+
+    def __init__(self, task: Task, binding: Binding | Refusal, slot: int) -> None:
+        self.task = task
+        self.binding = binding
+        """A refusal: the task is known and shown, and never runs."""
+        self.slot = slot
+        self.past: Past | None = None
+        """None until the ledger was read: nothing may run before."""
+        self.key = 0
+        """The timetable's own."""
+        self.fire = 0.0
+        """The fire time that is served next (wall seconds), while it is filed."""
+        self.kind = FireKind.SCHEDULED
+        self.live: Live | None = None
+        """None until something happens to the task."""
+
+    def lively(self) -> "Live":
+        """Return what is kept once something happened."""
+        if self.live is None:
+            self.live = Live(self.task.policy)
+        return self.live
+
+
+@dataclass(frozen=True, slots=True)
+class Waiting:
+    """A fire time that is due and waits: for the run before it, or for a place in its group."""
+
+    record: Armed
+    fire: float
+    kind: FireKind
+
+
+class Live:
+    """What is known of a task that has run, waited or been skipped in this process."""
+
+    __slots__ = (
+        "blocks",
+        "failed",
+        "gone",
+        "grid",
+        "group",
+        "history",
+        "isolation",
+        "last_skip",
+        "noted",
+        "queued",
+        "runs",
+        "shown",
+        "shown_at",
+        "skipped",
+        "status",
+        "succeeded",
+        "waiting",
+        "weighty",
+    )
+
+    def __init__(self, policy: Policy) -> None:
+        self.runs: list[Run] = []
+        """Going on now; more than one only where the overlap policy allows."""
+        self.queued: Waiting | None = None
+        """Starts when the run before it has ended."""
+        self.waiting: Waiting | None = None
+        """Starts when its group has a place."""
+        self.history: tuple[RunRecord, ...] = ()
+        """The last runs, oldest first. A tuple: a deque of five weighs as much as seventy."""
+        self.succeeded = self.failed = self.skipped = 0
+        self.last_skip: tuple[float, SkipReason] | None = None
+        self.blocks = 0
+        """So many times the loop guard has seen it hold the loop."""
+        self.noted = ""
+        """A standing remark for people: why it was moved or is held back."""
+        self.shown_at = float("-inf")
+        """Loop time of the last status that was handed out."""
+        self.shown = (False, False)
+        """Whether the breaker was open and the objective missed, when that was shown last."""
+        self.status: Mapping[str, object] | None = None
+        """The conditions that were shown last, so that they keep their times."""
+        self.gone = False
+        """The task was removed."""
+        self.adopt(policy)
+
+    def adopt(self, policy: Policy) -> None:
+        """Take what is looked up on every run from a policy that is new."""
+        cadence = policy.schedule.cadence
+        self.grid = isinstance(cadence, Every | Cron)
+        """Fire times come by themselves, also while a run goes on."""
+        self.weighty = policy.guarantee is Guarantee.AT_MOST_ONCE or is_long(policy)
+        """Each start and each end is written to the ledger."""
+        self.group = policy.group
+        self.isolation: Isolation = policy.isolation
+
+    def remember(self, run: RunRecord, limit: int) -> None:
+        """Add a run to the history."""
+        self.history = (*self.history, run)[-limit:] if limit else ()
+
+    @property
+    def is_busy(self) -> bool:
+        """Whether a run goes on or waits for its group."""
+        return bool(self.runs) or self.waiting is not None
+
+
+def is_long(policy: Policy) -> bool:
+    """Say whether runs are so rare that each may cost a write."""
+    match policy.schedule.cadence:
+        case Interval(seconds=seconds) | Every(seconds=seconds):
+            return seconds >= LONG_S
+        case Cron() | OnStart() | Continuous():
+            return True

@@ -1,0 +1,214 @@
+"""From due to ended: whether a fire time starts a run now, waits, or is left out, and what follows a run's end.
+
+Not here: timers and plans (`dispatch`), carrying out (`executor`), what is kept of it (`outcomes`).
+"""
+
+import asyncio
+from collections.abc import Callable, Iterable
+
+from background_tasks.domain.model import Fence, Guarantee, Outcome, SkipReason
+from background_tasks.domain.overlap import DueMove, on_due
+from background_tasks.domain.plan import FireKind
+from background_tasks.engine.backlog import Backoff
+from background_tasks.engine.binding import Binding
+from background_tasks.engine.dispatch import Dispatcher
+from background_tasks.engine.executor import Executor
+from background_tasks.engine.groups import Groups
+from background_tasks.engine.isolation import call_for
+from background_tasks.engine.outcomes import Outcomes
+from background_tasks.engine.records import Armed, Live, Waiting
+from background_tasks.engine.run import Run, Workplace
+from background_tasks.engine.slots import NOT_OURS, Slots
+from background_tasks.errors import Unavailable
+from background_tasks.ports import RunLedger
+
+LOOK_AGAIN_S = 1.0
+"""A task whose slot cannot be shown to be ours at this moment is due again after this time."""
+
+
+class Runs:
+    """All runs of a worker that go on or wait."""
+
+    def __init__(
+        self,
+        place: Workplace,
+        *,
+        slots: Slots,
+        groups: Groups,
+        ledger: RunLedger,
+        outcomes: Outcomes,
+        consider: Callable[[Armed], None],
+    ) -> None:
+        self.going: dict[Run, None] = {}
+        """In order of their start; a stuck one stays until it has really ended."""
+        self.dispatcher: Dispatcher
+        self.executor: Executor
+        self._place = place
+        self._slots = slots
+        self._groups = groups
+        self._ledger = ledger
+        self._outcomes = outcomes
+        self._consider = consider
+        self._count = 0
+        self._ended = asyncio.Event()
+
+    # --- due -----------------------------------------------------------------------------------------------------
+
+    def due(self, record: Armed) -> None:
+        """Serve the fire time that the record was filed for."""
+        live = record.lively()
+        fire, kind = record.fire, record.kind
+        if not live.runs and live.waiting is None and live.queued is None:
+            self._enter(record, live, fire, kind)
+            return
+        if not live.grid or kind in (FireKind.RUN_NOW, FireKind.MISSED):
+            return  # one after the other: planned again when the run has ended
+        running = len(live.runs) + (live.waiting is not None)
+        move = on_due(record.task.policy.overlap, running=running, queued=int(live.queued is not None))
+        if move is DueMove.START:
+            self._enter(record, live, fire, kind)
+            return
+        if move is DueMove.SKIP:
+            self._outcomes.skipped(record, fire, SkipReason.OVERLAP)
+        else:
+            live.queued = Waiting(record, fire, kind)
+        if move is DueMove.REPLACE:
+            for run in live.runs:
+                self.executor.stop(run, Outcome.CANCELLED, "replaced by the next run")
+        self._move_on(record, fire)
+
+    def _enter(self, record: Armed, live: Live, fire: float, kind: FireKind) -> None:
+        """Start, if the slot is ours and the group has a place."""
+        right = self._slots.right(record.slot)
+        if right is NOT_OURS:
+            if self._slots.is_open(record.slot) and not self.dispatcher.timetable.is_filed(record):
+                record.fire, record.kind = fire, kind
+                self.dispatcher.look_again(record, LOOK_AGAIN_S)
+            return
+        if live.group is not None and not self._groups.enter(live.group):
+            live.waiting = Waiting(record, fire, kind)
+            self._groups.wait(live.group, live.waiting)
+            if live.grid and kind is not FireKind.RUN_NOW:
+                self._move_on(record, fire)
+            return
+        self._start(Waiting(record, fire, kind), live.group, right)
+
+    def _start(self, served: Waiting, group: str | None, fence: Fence | None) -> None:
+        record, live = served.record, served.record.lively()
+        binding = record.binding
+        assert isinstance(binding, Binding)
+        self._count += 1
+        run = Run(record, served.fire, served.kind, fence, f"{self._place.worker}-{self._count:x}")
+        run.group = group
+        run.prepare(self._place, call_for(live.isolation, binding), binding.params)
+        live.runs.append(run)
+        self.going[run] = None
+        if live.weighty:
+            run.claim = self._claim if record.task.policy.guarantee is Guarantee.AT_MOST_ONCE else self._note
+        self.executor.start(run)
+        if run.outcome is None:
+            self.dispatcher.settle(run)
+
+    async def _claim(self, run: Run) -> bool:
+        """Write that this fire time is being served; wait for a ledger that does not answer."""
+        backoff = Backoff(self._place.clock)
+        while True:
+            try:
+                claimed = await self._ledger.claim(run.task, run.fire, run.fence)
+            except Unavailable:
+                await backoff.wait()
+                continue
+            if claimed:
+                await self._note(run)
+            return claimed
+
+    async def _note(self, run: Run) -> bool:
+        self._outcomes.began(run)
+        return True
+
+    def _move_on(self, record: Armed, fire: float) -> None:
+        """Plan the next fire time of a grid while this one is served; a backlog waits for the end of the run."""
+        self._outcomes.served(record, fire)
+        self._consider(record)
+        if record.kind is FireKind.MISSED:
+            self.dispatcher.timetable.unfile(record)
+
+    # --- ended ---------------------------------------------------------------------------------------------------
+
+    def settle(self, run: Run) -> None:
+        """Look at a run that has just begun, or has just ended."""
+        if run not in self.going:
+            return
+        if run.outcome is not None:
+            self._finish(run)
+        elif not run.seen:
+            run.seen = True
+            if run.record.lively().grid and run.kind is not FireKind.RUN_NOW:
+                run.before = run.record.past
+                self._move_on(run.record, run.fire)
+
+    def _finish(self, run: Run) -> None:
+        assert run.outcome is not None
+        record, live = run.record, run.record.lively()
+        del self.going[run]
+        live.runs.remove(run)
+        run.seen = True
+        if run.cause is None and run.outcome is Outcome.CANCELLED:
+            run.redo = True
+        if not run.stuck:
+            self._outcomes.ended(run, run.outcome)
+        elif not any(other.stuck for other in live.runs):
+            live.noted = ""
+        if run.group is not None:
+            self._groups.leave(run.group)
+            self._next_in(run.group)
+        if live.queued is not None and not live.runs:
+            queued, live.queued = live.queued, None
+            self._enter(record, live, queued.fire, queued.kind)
+        if not live.gone:
+            self._consider(record)
+        self._ended.set()
+
+    def stuck(self, run: Run) -> None:
+        """A run ignores its cancellation: tell its outcome now, keep its place."""
+        assert run.cause is not None
+        live = run.record.lively()
+        live.noted = f"run {run.run_id} did not stop when it was told to: {run.message}"
+        run.context.logger.error("run ignores its cancellation", because=run.cause_message)
+        self._outcomes.ended(run, run.cause)
+        self._ended.set()
+
+    def _next_in(self, group: str) -> None:
+        while (waiting := self._groups.next_in(group)) is not None:
+            record, live = waiting.record, waiting.record.lively()
+            live.waiting = None
+            right = self._slots.right(record.slot)
+            if right is not NOT_OURS and isinstance(record.binding, Binding):
+                self._start(waiting, group, right)
+                continue
+            self._groups.leave(group)
+            self._consider(record)
+
+    # --- stopping ------------------------------------------------------------------------------------------------
+
+    def release(self, record: Armed) -> None:
+        """Let nothing more of this task start; what goes on goes on."""
+        self.dispatcher.timetable.unfile(record)
+        if record.live is not None:
+            record.live.queued = record.live.waiting = None
+
+    def stop(self, runs: Iterable[Run], cause: Outcome, message: str, *, redo: bool) -> None:
+        """Tell runs to end."""
+        for run in list(runs):
+            run.redo = run.redo or redo
+            self.executor.stop(run, cause, message)
+
+    def of_slot(self, slot: int) -> list[Run]:
+        """List the runs of a slot."""
+        return [run for run in self.going if run.record.slot == slot]
+
+    async def gone(self, which: Callable[[Run], bool]) -> None:
+        """Return when no run of this kind goes on."""
+        while any(which(run) for run in self.going):
+            self._ended.clear()
+            await self._ended.wait()
