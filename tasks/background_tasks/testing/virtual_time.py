@@ -95,14 +95,22 @@ class VirtualTime:
         return self._runner_now().run(coroutine)
 
     def advance(self, seconds: float) -> None:
-        """Let the loop run for so many seconds of its time. Inside a coroutine use `await asyncio.sleep(seconds)`."""
-        self.run(asyncio.sleep(_positive(seconds)))
+        """Let the loop run for so many seconds, and do all that is due at the last instant, before this returns.
+
+        Inside a coroutine use `await asyncio.sleep(seconds)`.
+        """
+        self.run(self._pass(self.now + _positive(seconds)))
 
     def close(self) -> None:
         """Cancel what still runs and close the loop. The clock stays readable."""
         runner, self._runner = self._runner, None
         if runner is not None:
             runner.close()
+
+    async def _pass(self, until: float) -> None:
+        loop = asyncio.get_running_loop()
+        assert isinstance(loop, _JumpingLoop)
+        await loop.stop_at(until)
 
     def _runner_now(self) -> asyncio.Runner:
         if self._runner is None:
@@ -138,6 +146,8 @@ class _JumpingLoop(asyncio.SelectorEventLoop):
         self._clock = clock
         self._instants: list[float] = []
         self._threads = 0
+        self._until = float("inf")
+        self._arrived: asyncio.Future[None] | None = None
         super().__init__(_JumpingSelector(self))
         # asyncio runs timers with `when < now + resolution`; its own 1e-9 vanishes beside a `now` of some months.
         self._clock_resolution = _SAME_INSTANT_S
@@ -180,14 +190,30 @@ class _JumpingLoop(asyncio.SelectorEventLoop):
         """Whether a thread does something that the loop waits for."""
         return self._threads > 0
 
-    def jump(self, seconds: float) -> None:
-        """Move the clock to the next timer, exactly."""
+    def waits_for_the_world(self, seconds: float) -> bool:
+        """Whether neither a timer nor an end of time is ahead."""
+        return self._clock.now + seconds == self._until == float("inf")
+
+    def stop_at(self, instant: float) -> "asyncio.Future[None]":
+        """Return what is done when there is nothing more to do up to this instant."""
+        self._until, self._arrived = instant, self.create_future()
+        return self._arrived
+
+    def jump(self, seconds: float) -> bool:
+        """Move the clock to the next timer, exactly, or to where it is to stop. False: there is nowhere to go."""
         target = self._clock.now + seconds
         while self._instants and self._instants[0] < target - _SAME_INSTANT_S:
             heapq.heappop(self._instants)
         if self._instants and abs(self._instants[0] - target) <= _SAME_INSTANT_S:
             target = self._instants[0]
+        if target > self._until:
+            target, self._until = self._until, float("inf")
+            if self._arrived is not None and not self._arrived.done():
+                self._arrived.set_result(None)
+        elif target == float("inf"):
+            return False
         self._clock.now = max(self._clock.now, target)
+        return True
 
     def _thread_ended(self, _: asyncio.Future[Any]) -> None:
         self._threads -= 1
@@ -205,10 +231,9 @@ class _JumpingSelector(selectors.DefaultSelector):
         ready = super().select(0)
         if ready or (timeout is not None and timeout <= 0):
             return ready
-        if timeout is None or self._loop.works_in_threads:
+        waits = float("inf") if timeout is None else timeout
+        if self._loop.works_in_threads or self._loop.waits_for_the_world(waits):
             ready = super().select(self._loop.patience)
-        if timeout is not None and not ready:
-            self._loop.jump(timeout)
-        elif not ready:
+        if not ready and not self._loop.jump(waits):
             raise Stuck("nothing is left that could wake the loop: no timer, no thread, no socket; what is awaited?")
         return ready

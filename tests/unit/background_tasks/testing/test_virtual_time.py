@@ -84,6 +84,25 @@ def test_what_is_left_running_goes_on_with_the_next_advance(virtual_time: Virtua
     assert task.cancelled()
 
 
+def test_advance_does_all_that_is_due_at_its_last_instant(virtual_time: VirtualTime) -> None:
+    """A timer at the end, and what it sets off at once, are done; a timer just after it is not."""
+    seen: list[str] = []
+    loop = virtual_time.loop
+
+    def last() -> None:
+        seen.append("at the end")
+        loop.call_soon(lambda: loop.call_later(0, lambda: seen.append("set off at the end")))
+
+    loop.call_at(60.001, lambda: seen.append("after"))
+    loop.call_at(60, last)
+    virtual_time.advance(60)
+    assert (seen, virtual_time.now) == (["at the end", "set off at the end"], 60)
+    virtual_time.advance(0)
+    assert seen == ["at the end", "set off at the end"]
+    virtual_time.advance(1)
+    assert (seen[-1], virtual_time.now) == ("after", 61)
+
+
 def test_a_wait_for_nothing_is_told_instead_of_hanging() -> None:
     """A coroutine that waits for an event that nothing sets raises `Stuck`."""
     with VirtualTime(patience=0.01) as clock, pytest.raises(Stuck, match="no timer"):
