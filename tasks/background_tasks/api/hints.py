@@ -88,7 +88,9 @@ def mapping_for(field: str, value: object) -> str:
         return f'write {{cron: "{value}"}}' if " " in str(value).strip() else f"write {{interval: {value}}}"
     if field in _MAIN_FIELD and isinstance(value, str | int) and not isinstance(value, bool):
         return f"write {{{_MAIN_FIELD[field]}: {value}}}"
-    return "write its fields below it, or {} for the defaults"
+    return (
+        _EXAMPLES[field] if field in ("schedule", "metadata") else "write its fields below it, or {} for the defaults"
+    )
 
 
 def unknown_field(model: type[BaseModel], path: FieldPath) -> str:

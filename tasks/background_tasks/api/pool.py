@@ -23,7 +23,7 @@ POOL_NAME_LENGTH = 52
 Foreign = dict[str, Any]
 """A shape that Kubernetes defines and checks."""
 Manifests = Annotated[tuple[Foreign, ...], Field(max_length=MAX_ITEMS)]
-Texts = Annotated[dict[str, str], Field(max_length=MAX_ITEMS)]
+Texts = Annotated[dict[str, Annotated[str, Field(max_length=4096)]], Field(max_length=MAX_ITEMS)]
 FLAG_LENGTH = 1024
 
 

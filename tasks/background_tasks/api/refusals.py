@@ -31,8 +31,8 @@ _SCALARS = {
     "bool_type": ("is neither true nor false", "true or false"),
 }
 _BOUNDS = {
-    "greater_than_equal": "is too small; write {ge} or more",
-    "less_than_equal": "is too large; write {le} or less",
+    "greater_than_equal": "is too small; write {ge:g} or more",
+    "less_than_equal": "is too large; write {le:g} or less",
     "string_too_long": "is too long; write at most {max_length} characters",
     "too_long": "has {actual_length} entries; write at most {max_length}",
 }
@@ -84,8 +84,6 @@ def _faults(detail: ErrorDetails, model: type[BaseModel]) -> list[tuple[Fault, F
     path, value, kind, context = detail["loc"], detail["input"], detail["type"], detail.get("ctx", {})
     if kind == FAULT and "faults" in context:
         return [(fault, path + fault.at) for fault in context["faults"]]
-    if kind == FAULT:
-        return [(Fault((), context["message"], value, bare=context["bare"]), path)]
     if kind == "extra_forbidden":
         return [(Fault((), hints.unknown_field(model, path), value, bare=True), path)]
     field = str(path[-1]) if path else ""
@@ -93,6 +91,8 @@ def _faults(detail: ErrorDetails, model: type[BaseModel]) -> list[tuple[Fault, F
         return [(Fault((), hints.missing(field), None, bare=True), path)]
     if value is None or kind == "string_too_short":
         return [(Fault((), EMPTY, value, bare=True), path)]
+    if kind == FAULT:
+        return [(Fault((), context["message"], value, bare=context["bare"]), path)]
     return [(Fault((), _sentence(kind, context, value, field) or f"cannot be used: {detail['msg']}", value), path)]
 
 
@@ -100,6 +100,8 @@ def _sentence(kind: str, context: Mapping[str, Any], value: object, field: str) 
     """Say what is wrong with a value by pydantic's name for it; None: no words of our own."""
     if kind in _ONE_OF:
         return f"is not known; {hints.choice(value, hints.words(context['expected']))}"
+    if kind == "too_long" and isinstance(value, str):
+        kind = "string_too_long"
     if kind in _BOUNDS:
         return _BOUNDS[kind].format(**context)
     if kind in _MAPPINGS:

@@ -31,9 +31,7 @@ MAX_PARAMS = 256
 def check_task_name(value: str) -> str:
     """Accept a registered name or `module:attribute`."""
     if not (TASK_NAME.fullmatch(value) or MODULE_ATTRIBUTE.fullmatch(value)):
-        raise fault(
-            "is no task; write a registered name such as kg_decay, or module:attribute as in my_app.tasks:digest"
-        )
+        raise fault("is no task; write a registered name (kg_decay) or module:attribute (my_app.tasks:digest)")
     return value
 
 
