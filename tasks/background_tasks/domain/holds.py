@@ -9,7 +9,7 @@ from dataclasses import replace
 
 from background_tasks.domain.missed import Skips, left_out
 from background_tasks.domain.model import Cron, Every, Interval, OnResume, Past, Switches, Task
-from background_tasks.domain.schedule import due_from, floor_of
+from background_tasks.domain.schedule import before, due_from, floor_of
 
 FOREVER = math.inf
 
@@ -62,5 +62,5 @@ def _passed(task: Task, past: Past, ended: float, now: float) -> tuple[Skips, in
     floor = floor_of(schedule, task.created_at, past)
     if floor >= ended:
         return (), 0
-    skips, skipped, _ = left_out(task, past, floor, ended, now=now)
+    skips, skipped, _ = left_out(task, past, floor, before(ended), now=now)
     return skips, skipped
