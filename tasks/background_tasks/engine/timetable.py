@@ -35,7 +35,7 @@ class Timetable[R: Filed]:
     __slots__ = ("_free", "_heap", "_origin", "_records", "armed", "garbage")
 
     def __init__(self, origin: float) -> None:
-        self._origin = origin
+        self._origin = origin - 1 / GRAINS_PER_S  # so that no filed key is a mere index
         self._heap: list[int] = []
         self._records: list[R | None] = []
         self._free: list[int] = []
