@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Literal, Self
 from pydantic import Field, model_validator
 
 from background_tasks.authoring import RunContext, TaskParams, TaskReport, background_task
-from background_tasks.errors import Unavailable
+from background_tasks.errors import Refused, Unavailable
 from background_tasks.knowledge.context import injected_now, run_context
 from background_tasks.knowledge.due_queue import Settled
 from background_tasks.knowledge.prompt_firing import TASK, Planned, Rules, Step, plan_claim, refused
@@ -42,7 +42,10 @@ class Params(TaskParams):
     @model_validator(mode="after")
     def _fits(self) -> Self:
         if self.sink == "webhook":
-            Hook.parse(self.webhook_url)
+            try:
+                Hook.parse(self.webhook_url)
+            except Refused as refused_url:
+                raise ValueError(str(refused_url)) from refused_url
             if self.webhook_timeout_s >= self.lease_s:
                 raise ValueError("webhook_timeout_s must be under lease_s: else another worker delivers meanwhile")
         return self
