@@ -15,7 +15,7 @@ from background_tasks.authoring import Declaration, Services
 from background_tasks.catalogue import entries
 from background_tasks.domain.gates import Gate, unmet
 from background_tasks.domain.model import EMPTY, Isolation, Policy, Task
-from background_tasks.engine.records import Binding
+from background_tasks.engine.scheduler import Binding
 from background_tasks.errors import Refused
 from background_tasks.ports import Refusal
 from background_tasks.worker.arguments import SERVICES, Arguments, Call, arguments_of, call_of

@@ -8,7 +8,7 @@ from pydantic import Field
 
 from background_tasks.authoring import Declaration, RunContext, TaskParams
 from background_tasks.domain.model import Interval, Isolation, Policy, Schedule, Task, TaskUid
-from background_tasks.engine.records import Binding
+from background_tasks.engine.scheduler import Binding
 from background_tasks.ports import Refusal
 from background_tasks.testing import a_run
 from background_tasks.worker.registry import Registry
