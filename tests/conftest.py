@@ -6,7 +6,10 @@ from collections.abc import AsyncIterator, Iterator
 import pytest
 from redis.asyncio import Redis
 
+from background_tasks.knowledge.graph.schema import ensure_schema
+from background_tasks.knowledge.graph.store import Graph
 from background_tasks.local.embedded import EmbeddedServer
+from background_tasks.services import graph as graphs
 from background_tasks.services.redis import connect
 
 
@@ -30,3 +33,15 @@ async def redis(embedded: EmbeddedServer) -> AsyncIterator[Redis]:
     yield client
     await client.flushall()
     await client.aclose()
+
+
+@pytest.fixture
+async def kg(embedded: EmbeddedServer, prefix: str) -> AsyncIterator[graphs.KnowledgeGraph]:
+    """Connect to a graph of the test's own, with its indexes and constraints; it is deleted afterwards."""
+    graph = graphs.connect(embedded.url, graph=prefix)
+    await ensure_schema(Graph(graph))
+    yield graph
+    for name in await graph.graphs():
+        if name.startswith(prefix):
+            await graph.drop(name)
+    await graph.aclose()

@@ -75,6 +75,7 @@ class Pass:
     as_of: int
     """The instant to which everything is settled; fixed when the pass begins."""
     batch: int = 0
+    """Counts the writes of the pass; 0 before the first and again when the pass has ended."""
     prune_left: int = 0
     """What the cap leaves, so that neither a crash nor a second run prunes twice as much."""
 
@@ -146,8 +147,10 @@ class _Decay:
         if self.params.dry_run:
             self.settled = found.due
             self._count(found, found.weakest)
-        else:
-            await self._prune(found)
+            return
+        await self._prune(found)
+        if self.serving.batch:  # end the pass: however often it was interrupted, its cursor then says the same
+            await self._move("RETURN 1", {}, replace(self.serving, batch=-1))
 
     async def _settle(self) -> None:
         cut = self.serving.as_of - self.params.rules.settled_for_ms

@@ -47,6 +47,10 @@ class KnowledgeGraph:
         self._redis = redis
         self._graph = graph
 
+    def beside(self, name: str) -> "KnowledgeGraph":
+        """Return another graph of the same server, over the same connections."""
+        return KnowledgeGraph(self._redis, type(self._graph)(self._redis, name))
+
     @property
     def name(self) -> str:
         """The graph's name, which is its Redis key too."""

@@ -15,9 +15,20 @@ from background_tasks.knowledge.graph.store import Graph
 
 # Nothing is written unless fence and value hold, not even an empty cursor: a stale leader leaves no trace at all.
 # Example of a realm's row: {key: "3f2a/5", value: 12}, of a cursor: {key: "kg_decay", value: "[1700000000000,7,50]"}.
-_FENCE = """
+# The guards aggregate and are checked in one place, at the end: the planner pushes `OPTIONAL MATCH (x) WITH x WHERE`
+# below the OPTIONAL, where the filter drops no row, and a later aggregate makes a row out of none. Either way the guard
+# would guard nothing.
+_READ_FENCE = """
 OPTIONAL MATCH (l0:Cursor {key: $realm})
-WITH l0 WHERE coalesce(l0.value, 0) <= $fence
+WITH coalesce(max(l0.value), 0) AS newest
+OPTIONAL MATCH (c0:Cursor {key: $cursor})
+WITH newest, coalesce(max(c0.value), $zero) AS stands
+WITH newest, stands WHERE newest <= $fence AND stands = $old
+"""
+_READ_CURSOR = """
+OPTIONAL MATCH (c0:Cursor {key: $cursor})
+WITH coalesce(max(c0.value), $zero) AS stands
+WITH stands WHERE stands = $old
 """
 _HOLD_REALM = "MERGE (l:Cursor {key: $realm}) SET l.value = $fence\n"
 _MOVE = """
@@ -75,8 +86,7 @@ async def move(
 
 
 def _guarded(fence: Fence | None) -> str:
-    check = "OPTIONAL MATCH (c0:Cursor {key: $cursor})\nWITH c0 WHERE coalesce(c0.value, $zero) = $old\n"
-    return (_FENCE + check + _HOLD_REALM + _MOVE) if fence else (check + _MOVE)
+    return (_READ_FENCE + _HOLD_REALM + _MOVE) if fence else (_READ_CURSOR + _MOVE)
 
 
 def _of_fence(fence: Fence | None) -> dict[str, object]:

@@ -1,4 +1,4 @@
-"""How a tie fades: weight x 2^(-days/half-life) since `decayed_at`, as a formula and as the same formula in Cypher.
+"""How a tie fades: weight x 2^(-days/half-life) since `decayed_at`, as a formula, and the same in Cypher.
 
 The law: whoever changes weight, uses, tier or validity settles first (`live_weight` at that instant, `decayed_at` =
 that instant), else the new half-life works backwards. Retrieval may compute the live weight without writing.
@@ -61,31 +61,25 @@ class Fade:
         return float(tie.weight * 2.0**-halvings)
 
 
-def live_weight(fade: Fade, edge: str, as_of: str = "$as_of") -> str:
-    """Return the formula as a Cypher expression over one edge that is not core (of `weight_at`, the same value).
+def live_weight(fade: Fade, edge: str, *keep: str) -> str:
+    """Return Cypher clauses that bind `w`, the live weight of `edge` at the parameter `as_of` (`weight_at` in Cypher).
 
-    Example: `MATCH ()-[r:REL]->() RETURN r.uuid, <live_weight(Fade(), "r")>` with the parameter `as_of`.
+    They stand between a MATCH and a RETURN, and keep `edge` and the variables of `keep`. The edge must not be core.
+    Example: `MATCH ()-[r:REL]->() <live_weight(Fade(), "r")> RETURN r.uuid, w`. Step by step, and not one expression:
+    the planner takes 0.2 s for the nested form.
     """
-    since = f"{edge}.decayed_at"
-    turn = _smaller(f"coalesce({edge}.invalid_at, {as_of})", f"coalesce({edge}.expired_at, {as_of})")
-    valid = _positive(f"({_smaller(as_of, turn)} - {since})")
-    invalid = _positive(f"({as_of} - {_larger(since, turn)})")
-    days = _smaller(
-        repr(float(fade.max_half_life_days)),
-        f"({fade.half_life_days!r} * (1 + log(1 + coalesce({edge}.uses, 0))))",
-    )
-    stretch = f"(CASE WHEN {edge}.tier >= {int(Tier.GUILD)} THEN {float(fade.guild_stretch)!r} ELSE 1.0 END)"
-    halvings = f"({valid} + {invalid} * {float(fade.invalid_divisor)!r}) / {DAY_MS}.0 / ({days} * {stretch})"
-    return f"({edge}.weight * 2.0^(-({halvings})))"
-
-
-def _smaller(a: str, b: str) -> str:
-    return f"(CASE WHEN {a} < {b} THEN {a} ELSE {b} END)"
-
-
-def _larger(a: str, b: str) -> str:
-    return f"(CASE WHEN {a} > {b} THEN {a} ELSE {b} END)"
-
-
-def _positive(a: str) -> str:
-    return f"(CASE WHEN {a} > 0 THEN {a} ELSE 0 END)"
+    kept = ", ".join((edge, *keep))
+    return f"""
+WITH {kept}, {edge}.decayed_at AS since,
+     CASE WHEN {edge}.invalid_at < $as_of THEN {edge}.invalid_at ELSE $as_of END AS refuted,
+     CASE WHEN {edge}.expired_at < $as_of THEN {edge}.expired_at ELSE $as_of END AS expired,
+     {fade.half_life_days!r} * (1 + log(1 + coalesce({edge}.uses, 0))) AS days
+WITH {kept}, since, CASE WHEN refuted < expired THEN refuted ELSE expired END AS turn,
+     CASE WHEN days < {float(fade.max_half_life_days)!r} THEN days ELSE {float(fade.max_half_life_days)!r} END
+       * CASE WHEN {edge}.tier >= {int(Tier.GUILD)} THEN {float(fade.guild_stretch)!r} ELSE 1.0 END AS half_life
+WITH {kept}, half_life, CASE
+       WHEN turn > since THEN (turn - since) + ($as_of - turn) * {float(fade.invalid_divisor)!r}
+       WHEN $as_of > since THEN ($as_of - since) * {float(fade.invalid_divisor)!r}
+       ELSE 0 END AS faded
+WITH {kept}, {edge}.weight * 2.0^(-(faded / {DAY_MS}.0 / half_life)) AS w
+"""

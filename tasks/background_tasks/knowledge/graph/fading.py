@@ -37,7 +37,8 @@ class Rules:
 CALL {{
   WITH c MATCH ()-[r:REL]->() WHERE {DUE}
   WITH r LIMIT $batch
-  SET r.weight = {live_weight(self.fade, "r")}, r.decayed_at = $as_of
+  {live_weight(self.fade, "r")}
+  SET r.weight = w, r.decayed_at = $as_of
   RETURN count(r) AS settled
 }}
 RETURN settled
@@ -48,7 +49,8 @@ RETURN settled
         return f"""
 MATCH ()-[r:REL]->() {where}
 WITH r, {DUE} AS due
-WITH r, due, CASE WHEN due THEN {live_weight(self.fade, "r")} ELSE r.weight END AS w
+{live_weight(self.fade, "r", "due")}
+WITH r, due, CASE WHEN due THEN w ELSE r.weight END AS w
 """
 
     def counts(self, where: str) -> str:

@@ -16,10 +16,11 @@ from background_tasks.knowledge.graph.store import Graph
 EMBEDDING = "embedding"
 """The one property that is a vector, and must be written through `vecf32()`."""
 
+# Ends without a label: with one, the planner walks all its nodes for each edge that the index gives.
 _READ = """
 UNWIND $uuids AS u
-MATCH (a:Entity)-[r:REL {uuid: u}]->(b:Entity)
-RETURN id(r), a.uuid, b.uuid, typeOf(r.embedding), properties(r)
+MATCH ()-[r:REL {uuid: u}]->()
+RETURN id(r), startNode(r).uuid, endNode(r).uuid, typeOf(r.embedding), properties(r)
 """
 
 # An effect for `cursors.move` that gives the uuids it buried. An edge that changed since it was read (used, settled,
@@ -27,8 +28,8 @@ RETURN id(r), a.uuid, b.uuid, typeOf(r.embedding), properties(r)
 BURY = """
 CALL {
   WITH c UNWIND $burials AS b
-  MATCH (x:Entity)-[r:REL {uuid: b.uuid}]->(y:Entity)
-  WHERE id(r) = b.id AND x.uuid = b.source AND y.uuid = b.target
+  MATCH ()-[r:REL {uuid: b.uuid}]->()
+  WHERE id(r) = b.id AND startNode(r).uuid = b.source AND endNode(r).uuid = b.target
     AND coalesce(r.version, 0) = b.version AND coalesce(r.uses, 0) = b.uses
     AND coalesce(r.decayed_at, 0) = b.decayed_at AND coalesce(r.pinned, false) = b.pinned
   MERGE (t:Tombstone {uuid: b.tombstone})
@@ -49,7 +50,8 @@ RETURN a IS NULL, b IS NULL, count(r) > 0
 _RESTORE = """
 MATCH (t:Tombstone {uuid: $tombstone}), (a:Entity {uuid: $source}), (b:Entity {uuid: $target})
 OPTIONAL MATCH ()-[x:REL {uuid: $uuid}]->()
-WITH t, a, b, x WHERE x IS NULL
+WITH t, a, b, count(x) AS there
+WITH t, a, b, there WHERE there = 0
 CREATE (a)-[r:REL]->(b)
 SET r = $properties
 """
