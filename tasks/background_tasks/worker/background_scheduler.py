@@ -22,8 +22,7 @@ from background_tasks.domain.model import (
     TaskUid,
 )
 from background_tasks.engine.clock import SystemClock
-from background_tasks.engine.scheduler import Binding
-from background_tasks.engine.scheduler import Scheduler
+from background_tasks.engine.scheduler import Binding, Scheduler
 from background_tasks.errors import Refused
 from background_tasks.knowledge.context import run_context
 from background_tasks.ports import Clock, Refusal
