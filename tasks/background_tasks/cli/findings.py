@@ -168,13 +168,14 @@ def _in_pool(entry: Entry, spec: TaskSpec, pool: WorkerPool) -> Iterator[Finding
 
 def _registered(entry: Entry, resource: BackgroundTask, check: Check | None) -> Iterator[Finding]:
     refusal = check(task_of(resource, seen_at=0.0)) if check is not None else None
-    if refusal is not None:
-        place = entry.place_of(tuple(refusal.field.split(".")))
-        head = "" if not refusal.field or refusal.message.startswith(refusal.field) else f"{refusal.field}: "
-        yield Finding(
-            level=Level.ERROR,
-            place=place,
-            field=refusal.field,
-            value=refusal.value,
-            message=f"{head}{refusal.message}",
-        )
+    if refusal is None:
+        return
+    told = refusal.message.partition(": ")[0]
+    field = told if told.startswith(refusal.field) else refusal.field
+    yield Finding(
+        level=Level.ERROR,
+        place=entry.place_of(tuple(field.split("."))),
+        field=field,
+        value=refusal.value,
+        message=refusal.message if field == told else f"{field}: {refusal.message}",
+    )

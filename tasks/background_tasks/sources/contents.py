@@ -87,7 +87,12 @@ def combine(contents: Contents, pool: str | None) -> Survey:
         for claim, wanted, declared in content.tasks
         if claim not in twice and pool in (None, wanted)
     }
-    refusals = [refusal for content in files for wanted, refusal in content.refusals if {pool, wanted} & {None, pool}]
+    refusals = [
+        refusal
+        for content in files
+        for wanted, refusal in content.refusals
+        if pool is None or wanted is None or wanted == pool
+    ]
     pools: dict[str, WorkerPool] = {}
     for content in files:
         for claim, found in content.pools:
@@ -117,7 +122,9 @@ def _read(path: Path, before: FileContent | None) -> FileContent | None:
     except FileNotFoundError:
         return None
     except OSError as error:
-        return _content(path, (), (file_refused(path, f"the file cannot be read: {error.strerror}"),))
+        return _content(
+            path, (), (file_refused(path, f"the file cannot be read: {error.strerror}; correct or remove it"),)
+        )
 
 
 def _content(path: Path, stamp: Stamp, entries: Sequence[Entry]) -> FileContent:

@@ -5,7 +5,7 @@ truncate them first; so a task is only believed to be gone when two looks, a mom
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from pathlib import Path
 
 from background_tasks.api import names
@@ -51,7 +51,7 @@ class FileSource:
         self._contents = Contents()
         self._view = View()
 
-    async def watch(self) -> AsyncIterator[SourceEvent]:
+    async def watch(self) -> AsyncGenerator[SourceEvent, None]:
         """Yield what exists, `Synced`, then changes. Raises `Unavailable` when the system has no watch left."""
         watched = {root if root in self._folders else root.parent for root in self._roots}
         with bell(watched, recursive=bool(self._folders)) as ring:

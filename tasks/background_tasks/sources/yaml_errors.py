@@ -28,6 +28,8 @@ def explain(error: yaml.YAMLError, part: str, offset: int) -> Unsound:
     if not isinstance(error, yaml.MarkedYAMLError) or error.problem_mark is None:
         return Unsound(offset + 1, f"this is no YAML: {str(error).splitlines()[0]}")
     mark, problem = error.problem_mark, error.problem or ""
+    if problem.startswith("could not find expected ':'") and error.context_mark is not None:
+        mark = error.context_mark  # the parser notices a line late
     rows = part.splitlines() or [""]
     line = min(mark.line, len(rows) - 1)
     row = rows[line]
