@@ -90,6 +90,44 @@ class Keys:
         """Stream: the last log lines."""
         return f"{self.prefix}journal:buf"
 
+    def message(self, platform: str, message_id: str) -> str:
+        """Hash, 90 days: one message."""
+        return f"{self.prefix}msg:{platform}:{message_id}"
+
+    def channel(self, platform: str, channel: str, part: str) -> str:
+        """`log` (stream), `time` (zset), `gaps`, `policy` (hashes) of a channel. A platform's name holds no ':'."""
+        return f"{self.prefix}chan:{platform}:{channel}:{part}"
+
+    def channel_of(self, key: str, part: str) -> tuple[str, str] | None:
+        """Read (platform, channel) back from a key of that part; None for another key."""
+        start, end = f"{self.prefix}chan:", f":{part}"
+        if not (key.startswith(start) and key.endswith(end)):
+            return None
+        platform, separator, channel = key[len(start) : -len(end)].partition(":")
+        return (platform, channel) if separator else None
+
+    @property
+    def active_channels(self) -> str:
+        """Sorted set: JSON array [platform, channel], by last ingest."""
+        return f"{self.prefix}chan:active"
+
+    def summary(self, platform: str, channel: str) -> str:
+        """Hash: a channel's rolling summary."""
+        return f"{self.prefix}sum:{platform}:{channel}"
+
+    def awareness(self, platform: str, channel: str) -> str:
+        """Hash: the heartbeat's notes about a channel."""
+        return f"{self.prefix}aware:{platform}:{channel}"
+
+    @property
+    def embed_queue(self) -> str:
+        """Stream: what waits for an embedding."""
+        return f"{self.prefix}embed:queue"
+
+    def embed_asked(self, mark: int) -> str:
+        """Set, 14 days: what one pass of the maintenance has put into the queue."""
+        return f"{self.prefix}embed:asked:{mark}"
+
     def lease(self, *parts: str) -> str:
         """String: a short lease, named by its parts; more than one part is a JSON array after the first."""
         kind, *rest = parts
