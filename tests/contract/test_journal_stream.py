@@ -3,6 +3,7 @@
 import asyncio
 import json
 import os
+import runpy
 import shutil
 import stat
 import subprocess
@@ -18,11 +19,17 @@ from redis.asyncio import Redis
 from background_tasks.authoring import RunContext, TaskReport, enter_run
 from background_tasks.catalogue.journal_stream import Params, journal_stream_task
 from background_tasks.domain.model import OnStart, Policy, Schedule, Task, TaskUid
+from background_tasks.errors import InvalidParams, Unavailable
 from background_tasks.knowledge.context import MachineClock
-from background_tasks.services.log_sources import this_machine
+from background_tasks.knowledge.journal_feed import JournalFeed, Verdict
+from background_tasks.knowledge.keys import Keys
+from background_tasks.services.log_sources import ProcessLog, this_machine
 
 pytestmark = pytest.mark.contract
 JOURNAL = Path(__file__).parents[1] / "fixtures" / "journal" / "stargazer.journal"
+SECRETS: tuple[tuple[str, str], ...] = runpy.run_path(str(Path(__file__).parents[1] / "fixtures" / "secrets.py"))[
+    "SECRETS"
+]
 PATIENCE_S = 20.0
 UNIT = f"journald:{this_machine()}:stargazer"
 needs_journalctl = pytest.mark.skipif(
@@ -66,6 +73,17 @@ time.sleep(600)
 SILENT = "time.sleep(600)"
 
 
+class Offered:
+    """Services of a pool that keeps its workers' own logs."""
+
+    def __init__(self, process_log: ProcessLog) -> None:
+        self._process_log = process_log
+
+    def get(self, name: str) -> object | None:
+        """Return the process's log."""
+        return self._process_log if name == "process_log" else None
+
+
 class World:
     """One Redis, one prefix, a folder for a fake journalctl; counts what is in the buffer."""
 
@@ -73,6 +91,8 @@ class World:
         self.redis: Any = redis  # the client's answers have no types of their own
         self.prefix, self.folder = prefix, folder
         self.reports: list[TaskReport] = []
+        self.settings: dict[str, str] = {}
+        self.services: Offered | None = None
 
     async def stream(self, **params: object) -> TaskReport:
         """Run the task once."""
@@ -88,7 +108,8 @@ class World:
                 scheduled_for=0.0,
                 attempt=1,
                 clock=MachineClock(),
-                settings={"SG_KEY_PREFIX": self.prefix},
+                settings={"SG_KEY_PREFIX": self.prefix, **self.settings},
+                services=self.services,
                 on_report=self.reports.append,
             )
         )
@@ -120,9 +141,10 @@ class World:
         return bool(await self.redis.exists(f"{self.prefix}lease:journal:{UNIT}"))
 
     def children(self) -> list[psutil.Process]:
-        """Return the living processes that the fake was and made."""
+        """Return the processes that the fake was and made, living or zombies of ours."""
         groups = {int(pid) for pid in (self.folder / "pids").read_text().split()}
-        return [p for p in psutil.process_iter() if _group(p.pid) in groups and p.status() != psutil.STATUS_ZOMBIE]
+        found = [p for p in psutil.process_iter() if _group(p.pid) in groups]
+        return [p for p in found if p.status() != psutil.STATUS_ZOMBIE or p.ppid() == os.getpid()]
 
     async def until(self, what: str, true: Callable[[], Awaitable[bool]]) -> None:
         """Wait for a condition."""
@@ -380,15 +402,100 @@ async def test_a_missing_source_is_a_noop(world: World, journalctl: str, monkeyp
 
 
 async def test_progress_is_told_as_differences(world: World) -> None:
-    """The reports of a run sum up to what it did, each with rate, restarts, losses and position."""
+    """The reports of a run, also of one that is cancelled, sum up to what it did, each with rate and position."""
     world.fake_journalctl(CRASHES)
 
     async with asyncio.TaskGroup() as group:
-        run = group.create_task(world.stream(restart_seconds=0.01, report_seconds=0.05))
-        await world.until("500 lines are reported", lambda: reported(world, "written", 500))
+        run = group.create_task(world.stream(restart_seconds=0.01, report_seconds=0.1))
+
+        async def all_there() -> bool:
+            return len(await world.lines()) == 500
+
+        await world.until("500 lines are there", all_there)
         await cancelled(run)
 
     told = [report for report in world.reports if report.created]
     assert sum(report.created for report in told) == 500
     assert all(report.extra["lines_per_s"] > 0 for report in told)
     assert [report.cursor_before for report in told[1:]] == [report.cursor_after for report in told[:-1]]
+
+
+async def test_no_secret_reaches_the_store_or_a_viewer(world: World) -> None:
+    """200 lines with a secret each, also keys that come line by line: none is left in Redis or in what is published."""
+    log = world.folder / "app.log"
+    log.write_text("".join(f"{line}\n" for line, _ in SECRETS))
+    count = len(log.read_text().splitlines())
+    async with world.redis.pubsub() as viewer, asyncio.TaskGroup() as group:
+        await viewer.subscribe("stargazer:journal")
+        await viewer.get_message(timeout=5)
+        run = group.create_task(world.stream(file=str(log), report_seconds=0.1))
+        await world.until("all lines are written", lambda: reported(world, "written", count))
+        await cancelled(run)
+        seen = [message["data"] for _ in range(count) if (message := await viewer.get_message(timeout=5))]
+
+    texts = [*seen, *(json.dumps(entry[1]) for entry in await world.redis.xrange(f"{world.prefix}journal:buf"))]
+    secrets = [part for _, secret in SECRETS for part in secret.split("\n")]
+    assert len(texts) == 2 * count
+    assert [secret for secret in secrets if any(secret in text for text in texts)] == []
+
+
+async def test_without_journald_the_process_log_is_streamed(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """`auto` takes what there is; such lines have no position, so none is saved."""
+    monkeypatch.setenv("PATH", str(world.folder))
+    log = ProcessLog()
+    world.services = Offered(log)
+    async with asyncio.TaskGroup() as group:
+        run = group.create_task(world.stream(report_seconds=0.05))
+        for number in range(10):
+            log(None, "info", {"event": f"line {number}"})
+        await world.until("all lines are written", lambda: reported(world, "written", 10))
+        await cancelled(run)
+
+    assert await world.numbers() == list(range(10))
+    assert await world.redis.exists(f"{world.prefix}cur:journal_stream") == 0
+
+
+async def test_a_file_outside_the_allowed_folders_is_refused(world: World, tmp_path: Path) -> None:
+    """Where folders are named, a task cannot read others, also not by a detour."""
+    world.settings = {"BGTASKS_LOG_ROOTS": f"/var/log{os.pathsep}{tmp_path}/logs"}
+    for file in ("/etc/passwd", f"{tmp_path}/logs/../secret.log"):
+        with pytest.raises(InvalidParams, match="must lie below"):
+            await world.stream(file=file)
+
+
+async def test_a_batch_that_is_sent_again_is_not_written_twice(world: World) -> None:
+    """An answer that was lost costs nothing; a position that somebody else moved stops the streamer."""
+    keys = Keys(world.prefix)
+    feed = JournalFeed(world.redis, keys, "s", channel="c", buffer_lines=10, lease_s=5)
+    assert await feed.claim()
+    assert await feed.position() is None
+    first = await feed.write(['{"message": "a"}'], "p1")
+    feed._position = ""  # the answer was lost: the streamer believes that nothing was written
+    again = await feed.write(['{"message": "a"}'], "p1")
+    await world.redis.hset(keys.cursors("journal_stream"), '["journal","s"]', "elsewhere")
+    moved = await feed.write(['{"message": "b"}'], "p2")
+
+    assert (first, again, moved) == ((Verdict.WRITTEN, 0), (Verdict.REPEATED, 0), (Verdict.MOVED, 0))
+    assert await world.lines() == ["a"]
+
+
+async def test_the_buffer_keeps_about_as_many_lines_as_it_was_told(world: World) -> None:
+    """A flood leaves the last lines only; Redis trims whole nodes of 100."""
+    world.fake_journalctl(FLOODS)
+    async with asyncio.TaskGroup() as group:
+        run = group.create_task(world.stream(buffer_lines=500, report_seconds=0.1))
+        await world.until("5,000 lines are written", lambda: reported(world, "written", 5_000))
+        await cancelled(run)
+
+    assert 500 <= len(await world.lines()) <= 700
+
+
+async def test_an_outage_of_the_store_is_an_error_after_the_lease_has_ended(world: World) -> None:
+    """A silent store is waited for as long as the lease lasts; then the run fails and no child is left."""
+    world.fake_journalctl(FLOODS)
+    await world.redis.set(f"{world.prefix}journal:buf", "not a stream")
+    with pytest.raises(Unavailable, match="write log lines"):
+        await asyncio.wait_for(world.stream(lease_seconds=0.5), PATIENCE_S)
+
+    assert world.children() == []
+    assert await world.redis.keys(f"{world.prefix}*") == [f"{world.prefix}journal:buf"]

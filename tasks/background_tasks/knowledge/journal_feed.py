@@ -31,13 +31,14 @@ if ARGV[5] ~= '' then
   local at = redis.call('HGET', KEYS[3], ARGV[3]) or ''
   if at == ARGV[5] then return {'Repeated', 0} end
   if at ~= ARGV[4] then return {'Moved', 0} end
-  redis.call('HSET', KEYS[3], ARGV[3], ARGV[5])
 end
+-- The position comes after the lines: a script that fails half-way undoes nothing.
 local viewers = redis.call('PUBSUB', 'NUMSUB', ARGV[6])[2] + redis.call('PUBSUB', 'NUMPAT')
 for i = 8, #ARGV do
   redis.call('XADD', KEYS[2], 'MAXLEN', '~', ARGV[7], '*', 'line', ARGV[i])
   if viewers > 0 then redis.call('PUBLISH', ARGV[6], ARGV[i]) end
 end
+if ARGV[5] ~= '' then redis.call('HSET', KEYS[3], ARGV[3], ARGV[5]) end
 return {'Written', viewers > 0 and #ARGV - 7 or 0}
 """,
     "write log lines",

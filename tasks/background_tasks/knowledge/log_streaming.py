@@ -87,7 +87,9 @@ class LogStreaming:
         return self._report("superseded" if self._end in _ENDS.values() else "noop")
 
     async def release(self) -> None:
-        """Give the lease back; a store that does not answer lets it end by itself."""
+        """Report what is left and give the lease back; a store that does not answer lets it end by itself."""
+        if self._counts != self._reported:
+            self._run.report(self._report("ok"))
         try:
             async with asyncio.timeout(RELEASE_TIMEOUT_S):
                 await self._feed.release()

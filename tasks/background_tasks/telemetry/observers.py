@@ -19,7 +19,6 @@ ALL_PER_SECOND, ALL_BURST = 50.0, 200.0
 """Lines about all tasks."""
 MAX_BUCKETS = 10_000
 _LEVELS = {
-    Outcome.SUCCEEDED: "debug",
     Outcome.CANCELLED: "info",
     Outcome.SKIPPED: "info",
     Outcome.FAILED: "warning",
@@ -81,11 +80,15 @@ def _tell(methods: tuple[Callable[..., None], ...], *news: object) -> None:
 
 
 class LogObserver:
-    """Logs what happens (`ports.Observer`). Called from several threads; a line too many or too few does not matter."""
+    """Logs what happens (`ports.Observer`), as logging is configured when it is made.
+
+    Called from several threads; a line too many or too few does not matter.
+    """
 
     def __init__(self, clock: Clock, logger: Any = None) -> None:
         self._clock = clock
-        self._log = structlog.get_logger("background_tasks.run") if logger is None else logger
+        # Bound once: the lazy logger would look up its configuration for every line, also for those not written.
+        self._log = (structlog.get_logger("background_tasks.run") if logger is None else logger).bind()
         self._buckets: dict[tuple[str, str], Bucket] = {}
         self._all: Bucket | None = None
         self._slots: int | None = None
@@ -100,14 +103,14 @@ class LogObserver:
 
     def ended(self, task: Task, run: RunRecord) -> None:
         """A run ended: quiet when it succeeded, a warning when it did not."""
-        level = _LEVELS[run.outcome]
-        facts = {"task": task.name, "run": run.run_id, "outcome": str(run.outcome), "attempt": run.attempt}
-        seconds = round(run.ended_at - run.started_at, 6)
-        if level == "debug":
-            self._log.debug("run_ended", **facts, duration_s=seconds)
+        seconds = run.ended_at - run.started_at
+        if run.outcome is Outcome.SUCCEEDED:
+            self._log.debug("run_ended", task=task.name, run=run.run_id, outcome=run.outcome.value, duration_s=seconds)
             return
         why = {"reason": run.reason, "message": run.message, "fence": str(run.fence) if run.fence else ""}
-        self._say(level, "run_ended", {**facts, "duration_s": seconds, **{k: v for k, v in why.items() if v}})
+        facts = {"task": task.name, "run": run.run_id, "outcome": run.outcome.value, "attempt": run.attempt}
+        facts |= {"duration_s": round(seconds, 6), **{name: text for name, text in why.items() if text}}
+        self._say(_LEVELS[run.outcome], "run_ended", facts)
 
     def skipped(self, task: Task, scheduled_for: float, reason: SkipReason) -> None:
         """A fire time had no run."""
