@@ -24,7 +24,7 @@ from background_tasks.domain.model import MemberId
 from background_tasks.errors import Refused
 from background_tasks.leases.redis_scripts import MEMBERS, READ, RELEASE, RENEW, SWAP
 from background_tasks.ports import MemberLease, MemberRecord, SlotRow, SlotTable, TableView
-from background_tasks.services.redis import redis_errors
+from background_tasks.services.redis import connect, connect_like, redis_errors
 
 if TYPE_CHECKING:
     from redis.asyncio import Redis
@@ -168,17 +168,28 @@ def pool_prefix(pool: str) -> str:
 
 
 @asynccontextmanager
-async def open_redis(
-    connect: Callable[[], "Redis"],
-    *,
-    prefix: str,
-    slots: int,
-    leader: LeaderKey | None = None,
-) -> AsyncIterator[tuple[MemberLease, SlotTable]]:
-    """Open connections of one's own, in the calling loop, and hand out both ports. `connect` makes the client."""
-    redis = connect()
-    leases = RedisLeases(redis, prefix=prefix, slots=slots, leader=leader)
+async def open_redis(url: str, pool: str, *, slots: int) -> AsyncIterator[tuple[MemberLease, SlotTable]]:
+    """Open connections of one's own to a pool's leases, in the calling loop. Raises `Refused` for a URL or a name."""
+    redis = connect(url, connections=8)
     try:
+        leases = RedisLeases(redis, prefix=pool_prefix(pool), slots=slots)
+        yield leases, leases
+    finally:
+        await redis.aclose()
+
+
+@asynccontextmanager
+async def open_leader(
+    client: "Redis", key: str, node: str, *, duration: float
+) -> AsyncIterator[tuple[MemberLease, SlotTable]]:
+    """Open a pool of one slot below `key`, which itself shows the holder's `node` for `duration` seconds at a time.
+
+    The connections are its own, made like those of `client`.
+    """
+    redis = connect_like(client)
+    try:
+        leader = LeaderKey(key=key, shows=node, duration=duration)
+        leases = RedisLeases(redis, prefix=key, slots=1, leader=leader)
         yield leases, leases
     finally:
         await redis.aclose()

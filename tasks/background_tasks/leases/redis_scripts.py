@@ -1,15 +1,8 @@
 """The Lua of `leases/redis.py`: each script reads, checks and writes in one step. Keys and their forms: see there."""
 
-from background_tasks.services.redis import Script
+from background_tasks.services.redis import LUA_DEMAND, Script
 
-_KIND = """
-local function demand(key, wanted, what)
-  local kind = redis.call('TYPE', key).ok
-  if kind ~= 'none' and kind ~= wanted then
-    return redis.error_reply('key ' .. key .. ' is a ' .. kind .. ', not the ' .. wanted .. ' of ' .. what ..
-      ': DEL it, or give the pool another name')
-  end
-end
+_SERVER = """
 local function server_id()
   local info = redis.pcall('INFO', 'server')
   return type(info) == 'string' and info:match('run_id:(%x+)') or ''
@@ -18,7 +11,7 @@ end
 
 # Example: EVALSHA ... bgt:p:members bgt:p:member:w1 bgt:p:slots  w1 {"version":"ab",...} 120000 bgt:p:changed
 RENEW = Script(
-    _KIND
+    LUA_DEMAND
     + """
 local wrong = demand(KEYS[1], 'set', 'members'); if wrong then return wrong end
 local before = redis.pcall('GET', KEYS[2])
@@ -51,7 +44,7 @@ return 1
 
 # Example: EVALSHA ... bgt:p:members  bgt:p:member:   answers {id, record, id, record ...}, '' for a wrong type
 MEMBERS = Script(
-    _KIND
+    LUA_DEMAND
     + """
 local wrong = demand(KEYS[1], 'set', 'members'); if wrong then return wrong end
 local found = {}
@@ -71,7 +64,8 @@ return found
 
 # Example: EVALSHA ... bgt:p:slots  16 <a new realm> bgt:p:changed ?unreadable   answers {realm, why anew, rows}
 READ = Script(
-    _KIND
+    LUA_DEMAND
+    + _SERVER
     + """
 local wrong = demand(KEYS[1], 'hash', 'slots'); if wrong then return wrong end
 local stored, all = {}, redis.call('HGETALL', KEYS[1])
@@ -108,7 +102,8 @@ return {stored.realm, why, rows}
 
 # Example: EVALSHA ... bgt:p:slots  <realm> 3 7:w1 8:w2 bgt:p:changed   answers 1, or 0 when somebody was first
 SWAP = Script(
-    _KIND
+    LUA_DEMAND
+    + _SERVER
     + """
 local wrong = demand(KEYS[1], 'hash', 'slots'); if wrong then return wrong end
 local now = redis.call('HMGET', KEYS[1], 'realm', 'server', ARGV[2])

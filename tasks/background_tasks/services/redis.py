@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from typing import Any, cast
 
 from redis import exceptions
-from redis.asyncio import Redis
+from redis.asyncio import ConnectionPool, Redis
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 from redis.commands.core import AsyncScript
@@ -40,6 +40,26 @@ def connect(url: str, *, call_timeout: float = CALL_TIMEOUT_S, decode: bool = Tr
         raise Refused(f"redis url is {url!r}: {error}; write redis://host:6379/0 or unix:///path/to.sock") from error
 
 
+def connect_like(client: Redis, *, call_timeout: float = CALL_TIMEOUT_S) -> Redis:
+    """Return a client of its own for the server of `client`, for another thread's loop: nothing is shared with it.
+
+    Answers are `str`. Raises `Refused` for a client whose pool cannot be made twice (Sentinel, cluster).
+    """
+    pool = getattr(client, "connection_pool", None)
+    if pool is None or "connection_pool" in pool.connection_kwargs:
+        raise Refused(f"redis client is {client!r}; give one made for a single server's URL, or give `lease=`")
+    shared = {"himport_registry", "event_dispatcher", "maint_notifications_pool_handler"}
+    kwargs = {name: value for name, value in pool.connection_kwargs.items() if name not in shared}
+    kwargs |= {
+        "decode_responses": True,
+        "encoding_errors": "backslashreplace",
+        "socket_timeout": call_timeout,
+        "socket_connect_timeout": CONNECT_TIMEOUT_S,
+        "retry": Retry(NoBackoff(), 0),
+    }
+    return Redis.from_pool(ConnectionPool(connection_class=pool.connection_class, **kwargs))
+
+
 @contextmanager
 def redis_errors(doing: str) -> Iterator[None]:
     """Translate the client's errors: `doing` names the attempt, as in "renew lease"."""
@@ -55,6 +75,18 @@ def redis_errors(doing: str) -> Iterator[None]:
         raise Unavailable(f"redis: {doing}: {error}") from error
     except (exceptions.RedisError, OSError) as error:
         raise Unavailable(f"redis: {doing}: {type(error).__name__}: {error}") from error
+
+
+LUA_DEMAND = """
+local function demand(key, wanted, what)
+  local kind = redis.call('TYPE', key).ok
+  if kind ~= 'none' and kind ~= wanted then
+    return redis.error_reply('key ' .. key .. ' is a ' .. kind .. ', not the ' .. wanted .. ' of ' .. what ..
+      ': DEL it, or give the pool another name')
+  end
+end
+"""
+"""For the head of scripts: `local wrong = demand(KEYS[1], 'hash', 'slots'); if wrong then return wrong end`."""
 
 
 class Script:
