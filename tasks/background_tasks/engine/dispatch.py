@@ -10,7 +10,7 @@ clock is looked at whenever the timer wakes, and when it stepped, all that hangs
 
 import asyncio
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from typing import TYPE_CHECKING
@@ -100,6 +100,14 @@ class Dispatcher:
     def look_again(self, record: Armed, seconds: float) -> None:
         """Have a task that is due, and cannot start, be due again a little later."""
         self.file(record, self._clock.monotonic() + seconds)
+
+    def later(self, seconds: float, work: Callable[[], None]) -> None:
+        """Call `work` a little later, as one batch."""
+        self._loop.call_later(seconds, self._do, work)
+
+    def _do(self, work: Callable[[], None]) -> None:
+        with self._batch():
+            work()
 
     # --- waking --------------------------------------------------------------------------------------------------
 

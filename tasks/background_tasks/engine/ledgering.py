@@ -9,7 +9,6 @@ away the newest of each task waits here, so what waits is bounded by the number 
 
 import asyncio
 import logging
-from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
@@ -29,7 +28,7 @@ LIGHT_RUNS_PER_TASK = 3
 _log = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class _Note:
     """One call of the ledger."""
 
@@ -47,7 +46,7 @@ class _Entry:
     weighty: bool = False
     forget: bool = False
     """First of all, everything about the task is dropped."""
-    notes: deque[_Note] = field(default_factory=deque)
+    notes: list[_Note] = field(default_factory=list)
 
 
 class LedgerWriter:
@@ -77,7 +76,7 @@ class LedgerWriter:
             notes.pop()  # a decision that a newer one replaces
         notes.append(_Note(task, past, run, fence))
         if len(notes) > (RUNS_PER_TASK if weighty else LIGHT_RUNS_PER_TASK):
-            notes.popleft()
+            del notes[0]
             self.coalesced += 1
 
     def forget(self, uid: TaskUid) -> None:
@@ -166,7 +165,7 @@ class LedgerWriter:
                 await self._ledger.record(note.task, note.past, note.run, fence=note.fence)
             except Superseded:
                 self._on_superseded(note.task, note.fence)
-            entry.notes.popleft()
+            del entry.notes[0]
             if not entry.weighty:
                 self._tokens -= 1
         return True
@@ -179,6 +178,6 @@ class LedgerWriter:
         if newer is not None:
             entry.notes.extend(newer.notes)
             while len(entry.notes) > RUNS_PER_TASK:
-                entry.notes.popleft()
+                del entry.notes[0]
                 self.coalesced += 1
         backlog.put(entry.uid, entry)

@@ -6,7 +6,7 @@ Not here: how they are stored or shown (`ledgering`, `publishing`), what happens
 from dataclasses import replace
 
 from background_tasks.domain.model import Fence, Guarantee, Outcome, Past, RunRecord, SkipReason
-from background_tasks.domain.outcome import after_run
+from background_tasks.domain.outcome import after_run, served
 from background_tasks.domain.plan import FireKind
 from background_tasks.domain.schedule import next_fire
 from background_tasks.engine.ledgering import LedgerWriter
@@ -37,7 +37,7 @@ class Outcomes:
 
     def ended(self, run: Run, outcome: Outcome) -> None:
         """Keep what a run came to."""
-        record, live = run.record, run.record.lively()
+        record, live = run.record, run.live
         told = run.as_record(outcome)
         self._place.observer.ended(run.task, told)
         if live.gone:
@@ -58,9 +58,8 @@ class Outcomes:
 
     def served(self, record: Armed, fire: float) -> None:
         """A fire time of a grid is taken care of: the next one can be planned."""
-        past = record.past
-        if past is not None and (past.fired_at is None or past.fired_at < fire):
-            record.past = replace(past, fired_at=fire)
+        if record.past is not None:
+            record.past = served(record.past, fire)
 
     def skipped(self, record: Armed, fire: float, reason: SkipReason, count: int = 1) -> None:
         """Fire times had no run; `fire` is the only or the last of them."""

@@ -72,6 +72,7 @@ class Run:
         "fire",
         "group",
         "kind",
+        "live",
         "message",
         "outcome",
         "place",
@@ -90,6 +91,7 @@ class Run:
 
     def __init__(self, record: Armed, fire: float, kind: FireKind, fence: Fence | None, run_id: str) -> None:
         self.record = record
+        self.live = record.lively()
         self.task: Task = record.task
         """As it was at the start; a change meanwhile counts from the next run on."""
         self.slot = record.slot

@@ -262,6 +262,11 @@ class Scheduler:
         """List the documents that are no task."""
         return tuple(self._tasks.refusals.values())
 
+    def next_start(self, uid: TaskUid) -> float | None:
+        """Return the wall instant for which a task is filed, or None."""
+        record = self._tasks.find(uid)
+        return None if record is None else self._views.next_start(record)
+
     def explain(self, uid: TaskUid) -> Explanation | None:
         """Say why a task runs when it does, or does not run; None for an unknown one."""
         record = self._tasks.find(uid)

@@ -67,7 +67,7 @@ class Views:
             task=record.task,
             state=self._state(record, live),
             slot=None if record.slot == NO_SLOT else record.slot,
-            next_start=self._next_start(record),
+            next_start=self.next_start(record),
             running=tuple(run.run_id for run in live.runs),
             last=live.history[-1] if live.history else None,
             succeeded=live.succeeded,
@@ -90,7 +90,7 @@ class Views:
                 worker=self._worker,
                 slot=None if record.slot == NO_SLOT else record.slot,
                 fence=self._slots.fence(record.slot),
-                next_start=self._next_start(record),
+                next_start=self.next_start(record),
                 running=len(live.runs),
                 refusal=None if refusal is None else (refusal.reason, refusal.message),
                 quarantine=live.noted,
@@ -120,7 +120,8 @@ class Views:
             running=len(record.live.runs) if record.live is not None else 0,
         )
 
-    def _next_start(self, record: Armed) -> float | None:
+    def next_start(self, record: Armed) -> float | None:
+        """Return the wall instant for which the task is filed, or None."""
         when = self._dispatcher.timetable.when(record)
         return None if when is None else when + self._dispatcher.offset
 
