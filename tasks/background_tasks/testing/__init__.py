@@ -11,16 +11,32 @@ _HOMES = {
     "CrashingClient": "crashes",
     "FrozenClock": "runs",
     "a_run": "runs",
-    "VirtualTime": "virtual_time",
+    "LoopClock": "one_run",
+    "MemoryLeases": "memory",
+    "MemoryLedger": "memory",
+    "MemoryStatusSink": "memory",
+    "Notes": "notes",
+    "RunResult": "one_run",
     "Stuck": "virtual_time",
+    "TaskWorld": "world",
+    "VirtualTime": "virtual_time",
+    "run_task": "one_run",
 }
 
 if TYPE_CHECKING:
     from background_tasks.testing.crashes import CrashingClient as CrashingClient
+    from background_tasks.testing.memory import MemoryLeases as MemoryLeases
+    from background_tasks.testing.memory import MemoryLedger as MemoryLedger
+    from background_tasks.testing.memory import MemoryStatusSink as MemoryStatusSink
+    from background_tasks.testing.notes import Notes as Notes
+    from background_tasks.testing.one_run import LoopClock as LoopClock
+    from background_tasks.testing.one_run import RunResult as RunResult
+    from background_tasks.testing.one_run import run_task as run_task
     from background_tasks.testing.runs import FrozenClock as FrozenClock
     from background_tasks.testing.runs import a_run as a_run
     from background_tasks.testing.virtual_time import Stuck as Stuck
     from background_tasks.testing.virtual_time import VirtualTime as VirtualTime
+    from background_tasks.testing.world import TaskWorld as TaskWorld
 
 __all__ = list(_HOMES)
 

@@ -7,6 +7,7 @@ import pytest
 
 if TYPE_CHECKING:
     from background_tasks.testing.virtual_time import VirtualTime
+    from background_tasks.testing.world import TaskWorld
 
 
 @pytest.fixture
@@ -19,3 +20,15 @@ def virtual_time() -> Iterator["VirtualTime"]:
 
     with VirtualTime() as clock:
         yield clock
+
+
+@pytest.fixture
+def task_world() -> Iterator["TaskWorld"]:
+    """Give one worker on virtual time, with everything in memory: register coroutines, then `advance(3600)`.
+
+    For plain (not async) test functions.
+    """
+    from background_tasks.testing.world import TaskWorld
+
+    with TaskWorld() as world:
+        yield world

@@ -126,6 +126,11 @@ class VirtualTime:
         self.close()
 
 
+def clock_of(loop: asyncio.AbstractEventLoop) -> VirtualTime | None:
+    """Return the virtual clock that a loop runs by; None for an ordinary loop."""
+    return loop.clock if isinstance(loop, _JumpingLoop) else None
+
+
 def _running_loop() -> asyncio.AbstractEventLoop | None:
     try:
         return asyncio.get_running_loop()
@@ -143,7 +148,7 @@ class _JumpingLoop(asyncio.SelectorEventLoop):
     """An asyncio loop on virtual time."""
 
     def __init__(self, clock: VirtualTime) -> None:
-        self._clock = clock
+        self.clock = clock
         self._instants: list[float] = []
         self._threads = 0
         self._until = float("inf")
@@ -154,7 +159,7 @@ class _JumpingLoop(asyncio.SelectorEventLoop):
 
     @override
     def time(self) -> float:
-        return self._clock.now
+        return self.clock.now
 
     @override
     def call_at(
@@ -183,7 +188,7 @@ class _JumpingLoop(asyncio.SelectorEventLoop):
     @property
     def patience(self) -> float:
         """Real seconds to wait for what is not a timer."""
-        return self._clock.patience
+        return self.clock.patience
 
     @property
     def works_in_threads(self) -> bool:
@@ -192,7 +197,7 @@ class _JumpingLoop(asyncio.SelectorEventLoop):
 
     def waits_for_the_world(self, seconds: float) -> bool:
         """Whether neither a timer nor an end of time is ahead."""
-        return self._clock.now + seconds == self._until == float("inf")
+        return self.clock.now + seconds == self._until == float("inf")
 
     def stop_at(self, instant: float) -> "asyncio.Future[None]":
         """Return what is done when there is nothing more to do up to this instant."""
@@ -201,7 +206,7 @@ class _JumpingLoop(asyncio.SelectorEventLoop):
 
     def jump(self, seconds: float) -> bool:
         """Move the clock to the next timer, exactly, or to where it is to stop. False: there is nowhere to go."""
-        target = self._clock.now + seconds
+        target = self.clock.now + seconds
         while self._instants and self._instants[0] < target - _SAME_INSTANT_S:
             heapq.heappop(self._instants)
         if self._instants and abs(self._instants[0] - target) <= _SAME_INSTANT_S:
@@ -212,7 +217,7 @@ class _JumpingLoop(asyncio.SelectorEventLoop):
                 self._arrived.set_result(None)
         elif target == float("inf"):
             return False
-        self._clock.now = max(self._clock.now, target)
+        self.clock.now = max(self.clock.now, target)
         return True
 
     def _thread_ended(self, _: asyncio.Future[Any]) -> None:
