@@ -24,7 +24,10 @@ INTERRUPTED = 130
 """128 + SIGINT, as shells count; Typer gives it after Ctrl-C."""
 
 COMMANDS = {
+    "demo": "Run the samples over a small conversation and a journal.",
     "lint": "Check YAML and JSON files of tasks and pools.",
+    "up": "Run tasks from YAML on this machine, on several worker processes.",
+    "worker": "Run one worker process; `up` starts several of these.",
 }
 """Name -> what the overview says of it. The function is `<name>` in `cli/<name>.py`."""
 

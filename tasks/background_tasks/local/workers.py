@@ -30,12 +30,21 @@ class WorkerProcess:
     restarts: int = 0
     last_exit: int | None = None
     incarnation: int = 0
+    renewing: bool = False
+    """Its process was asked to end so that another one reads what has changed."""
     process: asyncio.subprocess.Process | None = field(default=None, repr=False)
+    born: asyncio.Event = field(default_factory=asyncio.Event, repr=False)
 
     @property
     def member(self) -> str:
         """Identity in the slot protocol: never used twice."""
         return f"{self.name}.{self.incarnation}"
+
+    async def replaced(self, incarnation: int) -> None:
+        """Return when a later process than that one has started."""
+        while self.incarnation <= incarnation or self.pid is None:
+            self.born.clear()
+            await self.born.wait()
 
 
 class Workers:
@@ -46,18 +55,39 @@ class Workers:
         self._command = command
         self._stopping = asyncio.Event()
         self._killing = asyncio.Event()
+        self._changed = asyncio.Event()
+        self._document: str | None = None
 
     async def run(self, *, drain_timeout: float) -> None:
         """Keep every place filled until `stop`; return when all processes are gone."""
         async with asyncio.TaskGroup() as group:
-            for place in self.places:
-                group.create_task(self._keep(place, drain_timeout), name=place.name)
+            kept = [group.create_task(self._keep(place, drain_timeout), name=place.name) for place in self.places]
+            rolling = group.create_task(self._roll(), name="roll")
+            await asyncio.wait(kept)
+            rolling.cancel()
 
     def stop(self) -> None:
         """Drain all workers; a second call ends them at once."""
         if self._stopping.is_set():
             self._killing.set()
         self._stopping.set()
+
+    def renew(self, document: str) -> None:
+        """Start the workers anew, one after the other, if what they read at their start has changed."""
+        if self._document is not None and self._document != document:
+            self._changed.set()
+        self._document = document
+
+    async def _roll(self) -> None:
+        while True:
+            await self._changed.wait()
+            self._changed.clear()
+            for place in self.places:
+                before, process = place.incarnation, place.process
+                if process is not None and process.returncode is None:
+                    place.renewing = True
+                    process.send_signal(signal.SIGTERM)
+                    await place.replaced(before)
 
     async def _keep(self, place: WorkerProcess, drain_timeout: float) -> None:
         loop = asyncio.get_running_loop()
@@ -67,6 +97,9 @@ class Workers:
             await self._live(place, drain_timeout)
             if self._stopping.is_set():
                 return
+            if place.renewing:
+                place.renewing = False
+                continue
             place.restarts += 1
             backoff = RESTART_FIRST_S if loop.time() - born > HELD_S else min(backoff * 2, RESTART_MAX_S)
             await _first(self._stopping.wait(), asyncio.sleep(backoff))
@@ -84,6 +117,7 @@ class Workers:
                 preexec_fn=die_with_parent,
             )
         place.process, place.pid = process, process.pid
+        place.born.set()
         try:
             await _first(process.wait(), self._stopping.wait())
             await self._end(process, drain_timeout)

@@ -1,0 +1,69 @@
+"""`bgtasks demo`: the samples on several workers, over a small conversation and a journal that ship with the project.
+
+Not here: the session (`local.up`), what is seeded (`local.demo`).
+"""
+
+import asyncio
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+from background_tasks.cli.up import settings_of, tell
+from background_tasks.engine.clock import SystemClock
+from background_tasks.errors import Refused
+from background_tasks.local.demo import count, count_for_ever, read_conversation, seed
+from background_tasks.local.screen import Output, show
+from background_tasks.local.summary import Summary
+from background_tasks.local.up import Session, UpSettings
+from background_tasks.services.graph import connect as connect_graph
+from background_tasks.services.redis import connect
+
+SAMPLES = Path("manifests/samples")
+
+
+def demo(
+    samples: Annotated[Path, typer.Option(help="The folder of samples.")] = SAMPLES,
+    workers: Annotated[int, typer.Option(min=1, max=64, help="Worker processes.")] = 2,
+    for_: Annotated[str | None, typer.Option("--for", help="Stop by itself, such as 30s.")] = None,
+    output: Annotated[Output, typer.Option("--output", "-o", help="json: one summary at the end.")] = Output.AUTO,
+) -> None:
+    """Run the samples and show prompts fired, journal lines streamed and edges decayed.
+
+    No chat model is called: none of these tasks needs one.
+    """
+    began_at = SystemClock().wall()
+    conversation = samples / "data" / "conversation.jsonl"
+    if not conversation.is_file():
+        raise Refused(f"{conversation} is not there; run this in a clone of the project, or give --samples")
+    settings = settings_of([samples], workers=workers, lasting=for_)
+    summary, happened = asyncio.run(_demo(settings, conversation, output, began_at))
+    tell(summary, output)
+    if output is not Output.JSON:
+        typer.echo("; ".join(f"{figure} {label}" for label, figure in happened))
+
+
+async def _demo(
+    settings: UpSettings, conversation: Path, output: Output, began_at: float
+) -> tuple[Summary, tuple[tuple[str, str], ...]]:
+    clock = SystemClock()
+    session = Session(settings, clock, began_at)
+    async with session.stores():
+        redis, graph = connect(session.redis_url), connect_graph(session.graph_url or "")
+        try:
+            await seed(read_conversation(conversation), redis, graph, clock.wall())
+            async with asyncio.TaskGroup() as group:
+                helpers = (
+                    group.create_task(show(session, output, Console(), clock)),
+                    group.create_task(count_for_ever(redis, session.state)),
+                )
+                try:
+                    summary = await session.run()
+                finally:
+                    for helper in helpers:
+                        helper.cancel()
+            return summary, await count(redis, session.state.runs)
+        finally:
+            await graph.aclose()
+            await redis.aclose()

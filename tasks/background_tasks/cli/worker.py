@@ -1,0 +1,63 @@
+"""`bgtasks worker`: one worker process over files and a Redis; `bgtasks up` starts several of these.
+
+Not here: what a worker does (`worker`).
+"""
+
+import asyncio
+import os
+import secrets
+import socket
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from background_tasks.api import names
+from background_tasks.cli.pool import pool_options
+from background_tasks.domain.model import MemberId
+from background_tasks.engine.clock import SystemClock
+from background_tasks.knowledge.redaction import line_redactor
+from background_tasks.sources.contents import survey
+from background_tasks.sources.files import FileSource
+from background_tasks.telemetry.logs import configure
+from background_tasks.worker.compose import run_worker
+from background_tasks.worker.settings import WorkerSettings
+
+
+def worker(
+    file: Annotated[list[Path], typer.Option("--file", "-f", help="A file or folder of tasks; may be given again.")],
+    redis_url: Annotated[str, typer.Option(help="Leases, ledger, status, and the tasks' Redis.")],
+    graph_url: Annotated[str | None, typer.Option(help="The tasks' FalkorDB.")] = None,
+    pool: Annotated[str, typer.Option(help="Whose tasks are run.")] = names.DEFAULT_POOL,
+    member: Annotated[str | None, typer.Option(help="Name of this worker; a random part is added.")] = None,
+    module: Annotated[list[str] | None, typer.Option(help="A module with tasks; may be given again.")] = None,
+    host: Annotated[str, typer.Option(help="Where probes and metrics listen.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(help="Port of probes and metrics; 0: any free one.")] = 0,
+) -> None:
+    """Run one worker until it is told to stop: SIGTERM drains, a second one cancels."""
+    configure(os.environ, redact=line_redactor())
+    sys.path.insert(0, str(Path.cwd()))
+    document = survey(file, pool).pools.get(pool)
+    settings = WorkerSettings(
+        pool=pool,
+        member=MemberId(f"{member or socket.gethostname()}.{secrets.token_hex(3)}"),
+        redis_url=redis_url,
+        graph_url=graph_url,
+        host=host,
+        port=port,
+        env=dict(os.environ),
+        **pool_options(document, tuple(module or ())),
+    )
+    source = FileSource(file, now=SystemClock().wall, pool=pool)
+    _run(settings, source)
+
+
+def _run(settings: WorkerSettings, source: FileSource) -> None:
+    """Run on uvloop where there is one."""
+    try:
+        import uvloop
+    except ImportError:  # no wheel for this platform: asyncio's own loop serves as well, at a higher cost per run
+        asyncio.run(run_worker(settings, source))
+    else:
+        uvloop.run(run_worker(settings, source))

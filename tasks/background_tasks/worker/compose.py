@@ -1,0 +1,109 @@
+"""What one worker is made of, over Redis: connections, ledger, registry, scheduler, membership, telemetry, probes.
+
+Not here: the order of a life (`app`). Each part is closed in the opposite order of its making.
+"""
+
+import os
+from collections.abc import Iterable, Mapping
+from contextlib import AsyncExitStack
+
+import structlog
+
+from background_tasks.engine.clock import SystemClock
+from background_tasks.engine.membership import Membership
+from background_tasks.engine.scheduler import Scheduler, TaskView
+from background_tasks.leases.redis import open_redis
+from background_tasks.ports import TaskSource
+from background_tasks.services.redis import connect
+from background_tasks.sinks.redis import RedisLedger, RedisStatusSink
+from background_tasks.telemetry.metrics import Metrics
+from background_tasks.telemetry.observers import LogObserver, Observers
+from background_tasks.telemetry.probes import Health, Probes
+from background_tasks.worker.app import Worker
+from background_tasks.worker.registry import Registry
+from background_tasks.worker.services import open_services
+from background_tasks.worker.settings import WorkerSettings
+
+EXIT_FENCED = 70
+"""A run outlived its lease: the only safe thing left is to be gone."""
+
+log = structlog.get_logger("background_tasks.worker")
+
+
+async def run_worker(settings: WorkerSettings, source: TaskSource) -> None:
+    """Run one worker until SIGTERM or SIGINT; a second signal cancels what still runs."""
+    clock = SystemClock()
+    metrics = Metrics(settings.pool)
+    observer = Observers(metrics, LogObserver(clock))
+    health = Health(clock.monotonic)
+    async with AsyncExitStack() as stack:
+        services = await stack.enter_async_context(open_services(settings))
+        store = connect(settings.redis_url)
+        stack.push_async_callback(store.aclose)
+        registry = Registry.load(settings.task_modules, services=services, flags=settings.flags)
+        worker = Worker(
+            lambda membership: Scheduler(
+                clock=clock,
+                bind=registry.bind,
+                ledger=RedisLedger(store, settings.pool),
+                sink=RedisStatusSink(store, settings.pool),
+                observer=observer,
+                worker=settings.member,
+                slots=settings.slots,
+                holdings=membership,
+                groups=settings.groups,
+                settings=settings.env,
+                services=services,
+                verify=membership.verify,
+                guard=True,
+            ),
+            lambda hear: Membership(
+                member=settings.member,
+                open_store=lambda: open_redis(settings.redis_url, settings.pool, slots=settings.slots),
+                slots=settings.slots,
+                clock=clock,
+                observer=observer,
+                on_event=hear,
+                die=die,
+                settings=settings.lease,
+            ),
+            drain_timeout=settings.drain_timeout,
+            health=health,
+            die=die,
+        )
+        probes = Probes(
+            health,
+            metrics=metrics.exposition,
+            tasks=lambda: rows(worker.scheduler.tasks()),
+            host=settings.host,
+            port=settings.port,
+        )
+        stack.enter_context(probes)
+        log.info("started", member=settings.member, pool=settings.pool, probes=probes.url, pid=os.getpid())
+        await worker.run(source, registry.refusals)
+
+
+def die(reason: str) -> None:
+    """End this process without releasing anything: others take over when the lease has run out before their eyes."""
+    log.critical("the process ends itself", reason=reason)
+    os._exit(EXIT_FENCED)
+
+
+def rows(views: Iterable[TaskView]) -> list[Mapping[str, object]]:
+    """Show tasks for `/debug/tasks`."""
+    return [
+        {
+            "name": view.task.name,
+            "task": view.task.policy.coroutine,
+            "state": view.state,
+            "slot": view.slot,
+            "nextStart": view.next_start,
+            "running": list(view.running),
+            "succeeded": view.succeeded,
+            "failed": view.failed,
+            "skipped": view.skipped,
+            "lastOutcome": view.last.outcome if view.last else None,
+            "message": view.refusal.message if view.refusal else view.note,
+        }
+        for view in views
+    ]
