@@ -90,7 +90,7 @@ def by_calendar(task: Task, past: Past, now: float, draw: float) -> Plan:
     assert isinstance(cadence, Every | Cron)
     because: tuple[Reason, ...] = _CRON if isinstance(cadence, Cron) else _GRID
     if _lies_ahead(past.fired_at, now) or _lies_ahead(past.baseline, now):
-        past, because = replace(past, fired_at=now, baseline=None), (*because, Reason.CLOCK_BACK)
+        past, because = replace(past, fired_at=now, baseline=None, owed=None), (*because, Reason.CLOCK_BACK)
     offset = spread_offset(schedule, task.uid)
     floor = floor_of(schedule, task.created_at, past)
     fire = after(cadence, offset, floor)
