@@ -15,7 +15,7 @@ _HOMES = {
     "TaskReport": "authoring",
     "current_run": "authoring",
     "BackgroundScheduler": "worker.background_scheduler",
-    "TaskSupervisor": "engine.supervisor",
+    "TaskSupervisor": "worker.supervisor",
     "build_scheduler": "worker.build",
     "scheduled_prompt_tick": "catalogue.scheduled_prompt_tick",
     "scheduled_prompt_cleanup": "catalogue.scheduled_prompt_cleanup",
@@ -25,11 +25,20 @@ _HOMES = {
 }
 
 if TYPE_CHECKING:
+    from background_tasks.authoring import _BACKGROUND_TASKS_REGISTRY as _BACKGROUND_TASKS_REGISTRY
     from background_tasks.authoring import RunContext as RunContext
     from background_tasks.authoring import TaskParams as TaskParams
     from background_tasks.authoring import TaskReport as TaskReport
     from background_tasks.authoring import background_task as background_task
     from background_tasks.authoring import current_run as current_run
+    from background_tasks.catalogue.journal_stream import journal_stream_task as journal_stream_task
+    from background_tasks.catalogue.kg_decay import kg_decay_task as kg_decay_task
+    from background_tasks.catalogue.limbic_maintenance import limbic_maintenance_task as limbic_maintenance_task
+    from background_tasks.catalogue.scheduled_prompt_cleanup import scheduled_prompt_cleanup as scheduled_prompt_cleanup
+    from background_tasks.catalogue.scheduled_prompt_tick import scheduled_prompt_tick as scheduled_prompt_tick
+    from background_tasks.worker.background_scheduler import BackgroundScheduler as BackgroundScheduler
+    from background_tasks.worker.build import build_scheduler as build_scheduler
+    from background_tasks.worker.supervisor import TaskSupervisor as TaskSupervisor
 
 __all__ = [name for name in _HOMES if not name.startswith("_")]
 
