@@ -187,6 +187,22 @@ async def test_no_more_is_claimed_than_can_be_delivered_within_the_lease(
     assert (report.extra["fired"], len(hook.calls), hook.most_at_once <= 10) == (35, 35, True)
 
 
+async def test_a_cancellation_during_a_delivery_ends_at_once_and_leaves_no_lease(
+    store: PromptStore, clock: FrozenClock, hook: Stub
+) -> None:
+    """A hook that hangs holds nobody up; the prompt is due again."""
+    await store.add(TEA, now=NOON - 1)
+    hook.script = ["hang"]
+    run = asyncio.get_running_loop().create_task(tick(store, clock, hook))
+    async with asyncio.timeout(5):
+        while not hook.calls:
+            await asyncio.sleep(0)
+        run.cancel()
+        await asyncio.wait([run])
+    assert run.cancelled()
+    assert [claim.id for claim in await store.queue.claim(now=NOON)] == ["tea ☕"]
+
+
 @pytest.mark.parametrize(
     ("act", "error"),
     [
