@@ -34,6 +34,7 @@ class Stub:
 
     script: list[int | str] = field(default_factory=list)
     calls: list[tuple[str, Any]] = field(default_factory=list)
+    called: asyncio.Event = field(default_factory=asyncio.Event)
     url: str = ""
     at_once: int = 0
     most_at_once: int = 0
@@ -44,6 +45,7 @@ class Stub:
         self.most_at_once = max(self.most_at_once, self.at_once)
         try:
             self.calls.append((request.headers["Idempotency-Key"], await request.json()))
+            self.called.set()
             return await self._act(request, self.script.pop(0) if self.script else 204)
         finally:
             self.at_once -= 1
@@ -195,8 +197,7 @@ async def test_a_cancellation_during_a_delivery_ends_at_once_and_leaves_no_lease
     hook.script = ["hang"]
     run = asyncio.get_running_loop().create_task(tick(store, clock, hook))
     async with asyncio.timeout(5):
-        while not hook.calls:
-            await asyncio.sleep(0)
+        await hook.called.wait()
         run.cancel()
         await asyncio.wait([run])
     assert run.cancelled()
