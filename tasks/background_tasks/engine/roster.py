@@ -99,7 +99,8 @@ class Roster:
         self.confirmed_at = NEVER
         self.chain += 1
         reason = f"renewal overdue: the last one held {age:.1f} s ago"
-        stop_by = max(lease_end, now + WAKE_GRACE_S)
+        grace = min(WAKE_GRACE_S, self._settings.duration - self._settings.renew_deadline)
+        stop_by = max(lease_end, now + grace)
         return [self._lose(tenure, reason, stop_by) for tenure in self._acting()]
 
     def observed(
