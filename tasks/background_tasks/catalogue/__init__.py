@@ -15,7 +15,7 @@ CATALOGUE = (
     "journal_stream:journal_stream_task",
     "limbic_maintenance:limbic_maintenance_task",
 )
-"""`file:coroutine`, in the order of CATALOGUE 0.1."""
+"""`file:coroutine`, in the order of the documentation."""
 
 
 def entries() -> tuple[str, ...]:

@@ -27,6 +27,7 @@ from background_tasks.testing.virtual_time import clock_of
 from background_tasks.worker.declared import policy_of
 from background_tasks.worker.registry import Registry
 from background_tasks.worker.task_modules import declared
+from background_tasks.worker.tracebacks import keep_tracebacks_cheap
 
 WORKER = "test"
 
@@ -116,6 +117,7 @@ async def run_task(
     are fields of `domain.model.Policy`, such as `timeout` and `retry`. Raises `Refused` when a worker would not run it:
     params that do not fit, a service that is not there, a parameter that nobody could fill.
     """
+    keep_tracebacks_cheap()
     wall = at.timestamp() if isinstance(at, datetime) else at
     clock = clock or _clock(wall)
     offered = {**(services or {}), "config": (services or {}).get("config", flags)}

@@ -27,6 +27,7 @@ from background_tasks.testing.notes import Notes
 from background_tasks.testing.virtual_time import START, VirtualTime
 from background_tasks.worker.registry import Registry
 from background_tasks.worker.task_modules import declared
+from background_tasks.worker.tracebacks import keep_tracebacks_cheap
 
 WORKER = "test"
 BEGIN = START + 1.0
@@ -52,6 +53,7 @@ class TaskWorld:
         wall: float = BEGIN,
         seed: int = 0,
     ) -> None:
+        keep_tracebacks_cheap()
         self.time = VirtualTime(wall=wall, seed=seed)
         self.services: dict[str, object] = dict(services or {})
         self.flags: dict[str, object] = dict(flags or {})

@@ -28,6 +28,7 @@ from background_tasks.knowledge.context import run_context
 from background_tasks.ports import Clock, Refusal
 from background_tasks.telemetry.observers import LogObserver
 from background_tasks.worker.arguments import Call
+from background_tasks.worker.tracebacks import keep_tracebacks_cheap
 
 WORKER = "background-scheduler"
 """Name of the one worker that such a program is."""
@@ -124,6 +125,7 @@ class BackgroundScheduler:
         """Begin, and return at once. Does nothing when it runs already."""
         if self._running is not None and not self._running.done():
             return
+        keep_tracebacks_cheap()
         self._engine = Scheduler(
             clock=self._clock,
             bind=self._bind,

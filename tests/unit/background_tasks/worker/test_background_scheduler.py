@@ -1,4 +1,4 @@
-"""The plain scheduler: the seed's promises, under virtual time."""
+"""The plain scheduler: what its users may rely on, under virtual time."""
 
 import asyncio
 from collections.abc import Awaitable, Callable, Iterator

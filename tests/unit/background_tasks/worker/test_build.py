@@ -1,4 +1,4 @@
-"""`build_scheduler`: which tasks register with which services, and why the others do not (CATALOGUE 0.1, 0.4)."""
+"""`build_scheduler`: which tasks register with which services, and why the others do not."""
 
 from collections.abc import Mapping
 from types import SimpleNamespace

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from background_tasks.authoring import _BACKGROUND_TASKS_REGISTRY
-from background_tasks.catalogue import CATALOGUE, entries
+from background_tasks.catalogue import CATALOGUE, coroutines, entries, files
 from background_tasks.worker.registry import Registry
 from background_tasks.worker.task_modules import attribute_of, entry_of, load
 
@@ -115,10 +115,11 @@ def test_a_user_cannot_take_a_name_of_the_catalogue(folder: Path) -> None:
 
 
 def test_the_catalogue_is_whole() -> None:
-    """Every entry can be imported, no two share a name, and each says the gates of CATALOGUE 0.1."""
+    """Every entry can be imported, no two share a name, and each says what it needs."""
     built = Registry.load(services={})
     assert built.refusals == ()
-    assert len(load(entries(), []).declarations) == len(CATALOGUE)
+    assert len(load(entries(), []).declarations) == len(CATALOGUE) == len(coroutines())
+    assert files() == {entry.partition(":")[0] for entry in CATALOGUE}
     needs = {found.name: sorted(found.requires) for found in built.names.values()}
     assert needs == {
         "scheduled_prompt_tick": ["redis"],
