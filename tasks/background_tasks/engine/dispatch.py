@@ -38,6 +38,8 @@ EARLY_S = 1e-6
 """A timer may fire this much early (rounding of the loop's own times); more is a coarse loop."""
 COARSE_S = 0.001
 """Loops that wake early (uvloop counts whole milliseconds) are asked for no shorter sleep: it would spin."""
+TELL_S = 0.25
+"""The number of armed tasks changes with every start; the observer hears of it this often."""
 STARVED_S = 0.1
 """Settlements wait for starts that are due, but no longer than this."""
 
@@ -61,8 +63,9 @@ class Dispatcher:
         self._timer: asyncio.TimerHandle | None = None
         self._timer_at = float("inf")
         self._armed = -1
+        self._tell_at = float("-inf")
         self._coarse = False
-        self._in_batch = False
+        self._in_batch = self._sooner = False
         self._chunk_left = False
         self._runs: deque[Run] = deque()
         self._settling = False
@@ -94,8 +97,11 @@ class Dispatcher:
     def file(self, record: Armed, when: float) -> None:
         """Make the task due at an instant of the loop's time."""
         self.timetable.file(record, when)
-        if not self._in_batch and when < self._timer_at:
-            self._set_timer()
+        if when < self._timer_at:
+            if self._in_batch:
+                self._sooner = True
+            else:
+                self._set_timer()
 
     def look_again(self, record: Armed, seconds: float) -> None:
         """Have a task that is due, and cannot start, be due again a little later."""
@@ -114,16 +120,15 @@ class Dispatcher:
     def _set_timer(self) -> None:
         if self._chunk_left or self.closed:
             return
-        timetable = self.timetable
-        if timetable.armed != self._armed:
-            self._armed = timetable.armed
+        timetable, now = self.timetable, self._clock.monotonic()
+        if timetable.armed != self._armed and now >= self._tell_at:
+            self._armed, self._tell_at = timetable.armed, now + TELL_S
             self._observer.armed(self._armed)
         timetable.sweep()
         when = timetable.next_when()
         if when is None:
             self._drop_timer()
             return
-        now = self._clock.monotonic()
         when = min(when, now + CLOCK_CHECK_S)
         if self._coarse:
             when = max(when, now + COARSE_S)
@@ -180,7 +185,9 @@ class Dispatcher:
             raise
         finally:
             self._in_batch = False
-        self._set_timer()
+        if self._sooner or self._timer is None:
+            self._sooner = False
+            self._set_timer()
 
     def open(self) -> None:
         """Begin to start what is due."""
@@ -197,10 +204,10 @@ class Dispatcher:
         if not self.over.done():
             self.over.set_result(None)
 
-    # --- what started and what ended -----------------------------------------------------------------------------
+    # --- what ended -----------------------------------------------------------------------------
 
     def settle(self, run: Run) -> None:
-        """Have a run that began or ended looked at soon."""
+        """Have a run that ended looked at soon."""
         self._runs.append(run)
         if not self._settling:
             self._settling = True
@@ -209,7 +216,7 @@ class Dispatcher:
     def settle_now(self) -> None:
         """Look at all of them before this returns."""
         while self._runs:
-            self.runs.settle(self._runs.popleft())
+            self.runs.finish(self._runs.popleft())
 
     def _settle(self) -> None:
         now = self._clock.monotonic()
@@ -222,7 +229,7 @@ class Dispatcher:
         with self._batch():
             count = 0
             while self._runs:
-                self.runs.settle(self._runs.popleft())
+                self.runs.finish(self._runs.popleft())
                 count += 1
                 if not count & 7 and monotonic() > until:
                     break

@@ -3,9 +3,10 @@
 Not here: when to start one, what its end means for the schedule (`dispatch`). Whatever a coroutine does, raises or
 refuses to do ends as an outcome of its own run; the worker and its neighbours never notice.
 
-A run that is told to stop gets `CancelledError` again every second until the grace is over. One that still goes on is
-recorded as it was told to end, shown as stuck, and keeps its slot: what cannot be stopped must not be started a second
-time somewhere else. Python cannot end it; the process can, and at the end of a drain that is what a worker does.
+A run that is told to stop is cancelled and has a grace to clean up in. Then it is cancelled once more, for coroutines
+that swallowed the first one. One that still goes on is recorded as it was told to end, shown as stuck, and keeps its
+slot: what cannot be stopped must not be started a second time somewhere else. Python cannot end it; the process can,
+and at the end of a drain that is what a worker does.
 """
 
 import asyncio
@@ -22,8 +23,8 @@ from background_tasks.ports import Clock, Observer
 
 GRACE_S = 10.0
 """How long a run may take to stop after it was told to."""
-NUDGE_S = 1.0
-"""A coroutine that swallowed its cancellation is cancelled again after this time."""
+LAST_CALL_S = 1.0
+"""How long the second cancellation may take."""
 MESSAGE_CHARS = 500
 """Longer messages are cut: they travel in status and ledger."""
 _RETRIED = frozenset({Outcome.FAILED, Outcome.TIMED_OUT})
@@ -59,9 +60,8 @@ class Executor:
         self._grace = grace
         self._usual: Any = None
         self._once: Any = self._eager
-        self._stopping: dict[Run, float] = {}
-        """Runs that were told to stop, and the loop time at which their grace is over."""
-        self._nudger: asyncio.TimerHandle | None = None
+        self._stopping: dict[Run, asyncio.TimerHandle] = {}
+        """Runs that were told to stop, and the end of their patience."""
 
     def start(self, run: Run) -> None:
         """Begin the run now, up to its first real wait, before this returns."""
@@ -84,15 +84,14 @@ class Executor:
             return
         if run.cause is None or cause is Outcome.SUPERSEDED:
             run.cause, run.cause_message = cause, message
-        self._stopping.setdefault(run, self._clock.monotonic() + self._grace)
-        self._cancel(run)
-        if self._nudger is None:
-            self._nudger = self._loop.call_later(NUDGE_S, self._nudge)
+        if run not in self._stopping:
+            self._stopping[run] = self._loop.call_later(self._grace, self._call_again, run)
+            self._cancel(run)
 
     def close(self) -> None:
         """Set no timer any more."""
-        if self._nudger is not None:
-            self._nudger.cancel()
+        for timer in self._stopping.values():
+            timer.cancel()
 
     def _eager(self, loop: asyncio.AbstractEventLoop, coroutine: Any, **options: Any) -> "asyncio.Task[object]":
         loop.set_task_factory(self._usual)
@@ -182,7 +181,7 @@ class Executor:
 
     def _forgive(self, run: Run) -> None:
         """Take back the cancellation that a timeout was: the next attempt begins clean."""
-        self._stopping.pop(run, None)
+        self._patient_no_more(run)
         while run.cancels and run.asyncio_task is not None:
             run.asyncio_task.uncancel()
             run.cancels -= 1
@@ -194,7 +193,7 @@ class Executor:
 
     def _end(self, run: Run) -> None:
         run.ended_at = max(self._clock.wall(), run.started_at)
-        self._stopping.pop(run, None)
+        self._patient_no_more(run)
         if run.outcome is None:
             run.outcome = Outcome.CANCELLED
         self._on_end(run)
@@ -203,18 +202,21 @@ class Executor:
         if run.asyncio_task is not None and run.asyncio_task.cancel(run.cause_message):
             run.cancels += 1
 
-    def _nudge(self) -> None:
-        now = self._clock.monotonic()
-        for run, deadline in list(self._stopping.items()):
-            if now < deadline:
-                self._cancel(run)
-                continue
-            del self._stopping[run]
-            run.stuck = True
-            run.ended_at = max(self._clock.wall(), run.started_at)
-            run.message = f"{run.cause_message}; it ignored its cancellation for {self._grace:g} s and goes on"
-            self._on_stuck(run)
-        self._nudger = self._loop.call_later(NUDGE_S, self._nudge) if self._stopping else None
+    def _call_again(self, run: Run) -> None:
+        self._cancel(run)
+        self._stopping[run] = self._loop.call_later(LAST_CALL_S, self._give_up, run)
+
+    def _give_up(self, run: Run) -> None:
+        del self._stopping[run]
+        run.stuck = True
+        run.ended_at = max(self._clock.wall(), run.started_at)
+        run.message = f"{run.cause_message}; it ignored its cancellation for {self._grace:g} s and goes on"
+        self._on_stuck(run)
+
+    def _patient_no_more(self, run: Run) -> None:
+        timer = self._stopping.pop(run, None)
+        if timer is not None:
+            timer.cancel()
 
 
 def describe(error: BaseException) -> str:

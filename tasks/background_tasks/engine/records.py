@@ -147,3 +147,8 @@ def is_long(policy: Policy) -> bool:
             return seconds >= LONG_S
         case Cron() | OnStart() | Continuous():
             return True
+
+
+def is_endless(policy: Policy) -> bool:
+    """Say whether a run has no end of its own, so that waiting for it would be waiting in vain."""
+    return isinstance(policy.schedule.cadence, Continuous)

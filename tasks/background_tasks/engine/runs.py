@@ -110,8 +110,12 @@ class Runs:
         if live.weighty:
             run.claim = self._claim if record.task.policy.guarantee is Guarantee.AT_MOST_ONCE else self._note
         self.executor.start(run)
-        if run.outcome is None:
-            self.dispatcher.settle(run)
+        if run.outcome is None and live.grid and run.kind is not FireKind.RUN_NOW:
+            self._fresh.append(run)
+            if len(self._fresh) == 1:
+                self.dispatcher.later(FRESH_S, self._look_at_fresh)
+        else:
+            run.seen = True
 
     async def _claim(self, run: Run) -> bool:
         """Write that this fire time is being served; wait for a ledger that does not answer."""
@@ -139,17 +143,6 @@ class Runs:
 
     # --- ended ---------------------------------------------------------------------------------------------------
 
-    def settle(self, run: Run) -> None:
-        """Look at a run that has just begun, or has just ended."""
-        if run not in self.going:
-            return
-        if run.outcome is not None:
-            self._finish(run)
-        elif not run.seen:
-            self._fresh.append(run)
-            if len(self._fresh) == 1:
-                self.dispatcher.later(FRESH_S, self._look_at_fresh)
-
     def _look_at_fresh(self) -> None:
         """Plan the next fire times of grids whose runs have not ended at once; most have, and are planned only then."""
         fresh, self._fresh = self._fresh, []
@@ -157,11 +150,11 @@ class Runs:
             if run.seen:
                 continue
             run.seen = True
-            if run.live.grid and run.kind is not FireKind.RUN_NOW:
-                run.before = run.record.past
-                self._move_on(run.record, run.fire)
+            run.before = run.record.past
+            self._move_on(run.record, run.fire)
 
-    def _finish(self, run: Run) -> None:
+    def finish(self, run: Run) -> None:
+        """Draw the conclusions from a run that has ended."""
         assert run.outcome is not None
         record, live = run.record, run.live
         settled = run.before is not None and run.outcome is Outcome.SUCCEEDED and self._is_as_planned(record)

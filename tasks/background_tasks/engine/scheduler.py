@@ -20,6 +20,7 @@ from background_tasks.engine.guard import watch
 from background_tasks.engine.ledgering import LedgerWriter
 from background_tasks.engine.outcomes import Outcomes
 from background_tasks.engine.publishing import StatusWriter
+from background_tasks.engine.records import is_endless
 from background_tasks.engine.run import Run, Workplace
 from background_tasks.engine.runs import Runs
 from background_tasks.engine.slots import Slots
@@ -275,6 +276,9 @@ class Scheduler:
     # --- within --------------------------------------------------------------------------------------------------
 
     async def _let_end(self, which: Callable[[Run], bool], patience: float, message: str) -> None:
+        """Wait for runs, then cancel them; continuous ones have no end of their own and are cancelled at once."""
+        endless = [run for run in self._runs.going if which(run) and is_endless(run.task.policy)]
+        self._runs.stop(endless, Outcome.CANCELLED, message, redo=True)
         try:
             async with asyncio.timeout(patience):
                 await self._runs.gone(which)

@@ -176,7 +176,8 @@ class World:
         """Start a worker, tell the story, end the worker."""
         self.clock.run(self._run(story, options))
 
-    async def _run(self, story: Callable[["World"], Awaitable[None]], options: dict[str, Any]) -> None:
+    def make(self, **options: Any) -> Scheduler:
+        """Make a scheduler on the running loop."""
         self.scheduler = Scheduler(
             clock=self.clock,
             bind=self.bind,
@@ -186,6 +187,10 @@ class World:
             worker="w1",
             **options,
         )
+        return self.scheduler
+
+    async def _run(self, story: Callable[["World"], Awaitable[None]], options: dict[str, Any]) -> None:
+        self.make(**options)
         async with asyncio.TaskGroup() as group:
             life = group.create_task(self.scheduler.run())
             await story(self)
