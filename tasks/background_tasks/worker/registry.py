@@ -24,6 +24,7 @@ from background_tasks.worker.task_modules import attribute_of, declared, entry_o
 
 SHOWN_NAMES = 12
 """Names that a refusal lists where none is near; a pool may know hundreds."""
+CATALOGUE_MODULES = frozenset(entry.partition(":")[0] for entry in entries())
 SPOKEN_SERVICES = {"knowledgeGraph": "kg_manager", "chatModel": "openrouter"}
 """How a WorkerPool spells services, for `spec.requires`."""
 POOL_SERVICES = frozenset({*SERVICES, "embeddings"})
@@ -156,7 +157,7 @@ class Registry:
 
     def _in_module(self, module: str, attribute: str) -> Declaration | str:
         if not any(module == allowed or module.startswith(f"{allowed}.") for allowed in self._modules):
-            allowed = ", ".join(sorted(name for name in self._modules if not name.startswith("background_tasks.")))
+            allowed = ", ".join(sorted(name for name in self._modules if name not in CATALOGUE_MODULES))
             fix = f"it has {allowed}" if allowed else "it has none"
             return f"spec.task: module {module!r} is not one of the pool's taskModules ({fix}); add it there"
         func = attribute_of(module, attribute)
