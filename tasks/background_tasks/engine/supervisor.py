@@ -43,6 +43,7 @@ class Supervisor:
         self._membership: Membership | None = None
         self._leaving: Membership | None = None
         self._fence: Fence | None = None
+        self._why = "nobody has been elected here yet"
         self._leads = False
 
     @property
@@ -80,7 +81,7 @@ class Supervisor:
         if self._join is None:
             return
         if self._membership is None or self._fence is None:
-            raise NotLeader("this process is not the leader; leave destructive work to the one that is")
+            raise NotLeader(f"this process is not the leader: {self._why}")
         await self._membership.verify(self._fence)
 
     async def shutdown(self) -> None:
@@ -109,7 +110,7 @@ class Supervisor:
                 await self._leave()
         finally:
             self._told_to_stop.set()
-            self._leads, self._fence = False, None
+            self._leads, self._fence, self._why = False, None, "it has shut down"
             await self._leave()
 
     async def _leave(self) -> None:
@@ -133,7 +134,7 @@ class Supervisor:
             case Surrender() | Lost():
                 self._leads = False
                 if isinstance(event, Lost):
-                    self._fence = None
+                    self._fence, self._why = None, event.reason
                 self._yield_slot(event)
 
     def _lead(self) -> None:
