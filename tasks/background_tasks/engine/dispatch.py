@@ -31,7 +31,9 @@ if TYPE_CHECKING:
 HOLD_S = 0.010
 """The longest that starts or settlements go on before the loop gets air."""
 STEP_S = 0.5
-"""A change of wall minus loop time beyond this is a step of the clock."""
+"""A change of wall minus loop time beyond this is a step of the clock: everything is filed anew."""
+DRIFT_S = 0.001
+"""A smaller one counts for what is filed from then on."""
 CLOCK_CHECK_S = 5.0
 """While nothing is due, the clocks are compared this often."""
 EARLY_S = 1e-6
@@ -56,6 +58,9 @@ class Dispatcher:
         self.timetable: Timetable[Armed] = Timetable(clock.monotonic())
         self.offset = clock.wall() - clock.monotonic()
         """Wall minus loop time, as of the last look."""
+        self.wall = clock.wall()
+        """Wall time of the last look."""
+        self._base = self.offset
         self.up_since = clock.wall() if up_since is None else up_since
         self.closed = True
         self.over: asyncio.Future[None] = self._loop.create_future()
@@ -240,8 +245,11 @@ class Dispatcher:
     # --- steps of the clock --------------------------------------------------------------------------------------
 
     def _compare_clocks(self, now: float) -> None:
-        offset = self._clock.wall() - now
-        step = offset - self.offset
+        self.wall = self._clock.wall()
+        if abs(self.wall - now - self.offset) < DRIFT_S:
+            return
+        self.offset = self._clock.wall() - self._clock.monotonic()  # once more: we may have slept between two looks
+        step = self.offset - self._base
         if abs(step) <= STEP_S:
             return
         if self._replans is None:
@@ -249,7 +257,7 @@ class Dispatcher:
         else:  # a second step before the first was worked off: finish that one
             for record in self._replans:
                 self._follow_step(record, self._step)
-        self.offset, self._step = offset, step
+        self._base, self._step = self.offset, step
         self._replans = iter(self.timetable)
 
     def _replan(self) -> None:

@@ -10,6 +10,7 @@ and at the end of a drain that is what a worker does.
 """
 
 import asyncio
+import logging
 import traceback
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -27,6 +28,7 @@ LAST_CALL_S = 1.0
 """How long the second cancellation may take."""
 MESSAGE_CHARS = 500
 """Longer messages are cut: they travel in status and ledger."""
+_log = logging.getLogger(__name__)
 _RETRIED = frozenset({Outcome.FAILED, Outcome.TIMED_OUT})
 _REPORTED: Mapping[str, Outcome] = {
     "ok": Outcome.SUCCEEDED,
@@ -153,7 +155,9 @@ class Executor:
             run.outcome = Outcome.SUPERSEDED
         elif not isinstance(error, asyncio.CancelledError):
             run.outcome = Outcome.FAILED
-            run.context.logger.error("run failed", attempt=run.attempt, exc_info=error)
+            past = run.record.past
+            if past is None or not past.failures:  # the first in a row has its stack in the log, the others their line
+                _log.error("run %s of %s failed", run.run_id, run.task.name, exc_info=error)
         elif run.asyncio_task is not None and run.asyncio_task.cancelling() > run.cancels:
             run.outcome, run.message = Outcome.CANCELLED, "the worker was stopped"
         else:
@@ -175,7 +179,7 @@ class Executor:
         await asyncio.sleep(delay)
         run.attempt += 1
         run.context.attempt = run.attempt
-        run.context.logger.info("run is tried again", attempt=run.attempt, after=outcome, because=message)
+        _log.info("run %s of %s: attempt %d after %s: %s", run.run_id, run.task.name, run.attempt, outcome, message)
         run.message = ""
         return True
 

@@ -51,29 +51,34 @@ def call_for(isolation: Isolation, binding: Binding) -> Call:
     return lambda context: in_process(entry, context)
 
 
+type _Ended = tuple[object, BaseException | None]
+"""What a coroutine returned, or what it raised."""
+
 # --- a thread ----------------------------------------------------------------------------------------------------
 
 
 async def in_thread(call: Call, context: RunContext[Any]) -> object:
     """Run on a new loop in a new thread; cancellations are handed on to it. Returns only when the thread is done."""
     loop = asyncio.get_running_loop()
-    done: asyncio.Future[object] = loop.create_future()
+    done: asyncio.Future[_Ended] = loop.create_future()
     thread = _LoopThread(call, context, loop, done)
     thread.start()
-    while True:
+    while not done.done():
         try:
-            return await asyncio.shield(done)
+            await asyncio.shield(done)
         except asyncio.CancelledError:
-            if done.done():
-                raise
             thread.cancel()
+    result, error = done.result()
+    if error is not None:
+        raise error
+    return result
 
 
 class _LoopThread(threading.Thread):
     """A thread with a loop for one run. A daemon: should it block for ever, the process can still end."""
 
     def __init__(
-        self, call: Call, context: RunContext[Any], loop: asyncio.AbstractEventLoop, done: "asyncio.Future[object]"
+        self, call: Call, context: RunContext[Any], loop: asyncio.AbstractEventLoop, done: "asyncio.Future[_Ended]"
     ) -> None:
         super().__init__(name=f"run {context.run_id}", daemon=True)
         self._call = call
@@ -82,7 +87,7 @@ class _LoopThread(threading.Thread):
         self._done = done
         self._variables = contextvars.copy_context()
         self._lock = threading.Lock()
-        self._inner: tuple[asyncio.AbstractEventLoop, asyncio.Task[object]] | None = None
+        self._inner: tuple[asyncio.AbstractEventLoop, asyncio.Task[_Ended]] | None = None
         self._cancelled = False
 
     def cancel(self) -> None:
@@ -96,47 +101,35 @@ class _LoopThread(threading.Thread):
 
     def run(self) -> None:
         """Carry out the run and tell the worker's loop."""
+        ended: _Ended
         try:
-            result, error = asyncio.run(self._main()), None
-        except BaseException as caught:  # noqa: BLE001  # handed to the executor, which judges it
-            result, error = None, caught
+            ended = asyncio.run(self._main())
+        except BaseException as error:  # noqa: BLE001  # handed to the executor, which judges it
+            ended = None, error
         with suppress(RuntimeError):  # the worker's loop is closed: nobody waits
-            self._home.call_soon_threadsafe(_resolve, self._done, result, error)
+            self._home.call_soon_threadsafe(self._tell, ended)
 
-    async def _main(self) -> object:
+    async def _main(self) -> "_Ended":
         loop = asyncio.get_running_loop()
         async with asyncio.TaskGroup() as group:
-            work = group.create_task(_outcome(self._call, self._run), context=self._variables)
+            work = group.create_task(self._outcome(), context=self._variables)
             with self._lock:
                 self._inner = (loop, work)
                 if self._cancelled:
                     work.cancel()
         with self._lock:
             self._inner = None
-        result, error = work.result()
-        if error is not None:
-            raise error
-        return result
+        return work.result()
 
+    async def _outcome(self) -> "_Ended":
+        try:
+            return await self._call(self._run), None
+        except BaseException as error:  # noqa: BLE001  # as a result: a group would wrap it, or end the loop over it
+            return None, error
 
-async def _outcome(call: Call, context: RunContext[Any]) -> tuple[object, BaseException | None]:
-    try:
-        return await call(context), None
-    except BaseException as error:  # noqa: BLE001  # raised again outside the group, which would wrap it
-        return None, error
-
-
-def _resolve(done: "asyncio.Future[object]", result: object, error: BaseException | None) -> None:
-    if done.done():
-        return
-    if error is None:
-        done.set_result(result)
-    elif isinstance(error, asyncio.CancelledError):
-        done.cancel()
-    elif isinstance(error, Exception):
-        done.set_exception(error)
-    else:
-        done.set_exception(RuntimeError(f"{type(error).__name__}: {error}"))
+    def _tell(self, ended: "_Ended") -> None:
+        if not self._done.done():
+            self._done.set_result(ended)
 
 
 # --- a child process ---------------------------------------------------------------------------------------------

@@ -4,6 +4,7 @@ Not here: timers and plans (`dispatch`), carrying out (`executor`), what is kept
 """
 
 import asyncio
+import logging
 from collections.abc import Callable, Iterable
 
 from background_tasks.domain.model import Fence, Guarantee, Outcome, SkipReason
@@ -22,9 +23,13 @@ from background_tasks.engine.slots import NOT_OURS, Slots
 from background_tasks.errors import Unavailable
 from background_tasks.ports import RunLedger
 
+_log = logging.getLogger(__name__)
+
 LOOK_AGAIN_S = 1.0
 """A task whose slot cannot be shown to be ours at this moment is due again after this time."""
 
+EARLY_S = 0.001
+"""A fire time on the wall clock is not served sooner than this before it."""
 FRESH_S = 0.005
 """A run that ends sooner costs one plan instead of two: the next fire time of its grid is looked for after this."""
 
@@ -62,6 +67,9 @@ class Runs:
         """Serve the fire time that the record was filed for."""
         live = record.lively()
         fire, kind = record.fire, record.kind
+        if live.grid and fire - self.dispatcher.wall > EARLY_S:
+            self.dispatcher.look_again(record, fire - self.dispatcher.wall)  # the wall clock went back a little
+            return
         if not live.runs and live.waiting is None and live.queued is None:
             self._enter(record, live, fire, kind)
             return
@@ -187,7 +195,7 @@ class Runs:
         assert run.cause is not None
         live = run.live
         live.noted = f"run {run.run_id} did not stop when it was told to: {run.message}"
-        run.context.logger.error("run ignores its cancellation", because=run.cause_message)
+        _log.error("run %s of %s ignores its cancellation: %s", run.run_id, run.task.name, run.cause_message)
         self._outcomes.ended(run, run.cause)
         self._ended.set()
 

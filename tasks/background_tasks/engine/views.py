@@ -47,6 +47,8 @@ class TaskView:
     failures: int
     """In a row."""
     refusal: Refusal | None
+    blocks: int
+    """So many times it was seen to hold the loop."""
     note: str
     """A standing remark: why it was moved off the loop, or is held back."""
 
@@ -75,6 +77,7 @@ class Views:
             skipped=live.skipped,
             failures=(record.past or NO_PAST).failures,
             refusal=record.binding if isinstance(record.binding, Refusal) else None,
+            blocks=live.blocks,
             note=live.noted,
         )
 

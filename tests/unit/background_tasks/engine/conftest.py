@@ -20,6 +20,7 @@ from background_tasks.domain.model import (
     Task,
     TaskUid,
 )
+from background_tasks.engine.clock import SystemClock
 from background_tasks.engine.scheduler import Binding, Scheduler
 from background_tasks.errors import Superseded, Unavailable
 from background_tasks.ports import Refusal
@@ -146,7 +147,7 @@ type Body = Callable[[Any], Awaitable[object]]
 class World:
     """One worker on virtual time. `now` counts from the start of the test; tasks are made by `task`."""
 
-    def __init__(self, clock: VirtualTime) -> None:
+    def __init__(self, clock: Any) -> None:
         self.clock = clock
         self.began_at = clock.wall()
         self.ledger, self.sink, self.watcher, self.holder = Ledger(), Sink(), Watcher(), Holder()
@@ -155,8 +156,8 @@ class World:
 
     @property
     def now(self) -> float:
-        """Seconds since the test began."""
-        return self.clock.now
+        """Seconds since the test began; of virtual time exactly."""
+        return self.clock.now if isinstance(self.clock, VirtualTime) else self.clock.wall() - self.began_at
 
     def task(
         self, body: Body | Binding | Refusal, cadence: Cadence, *, name: str = "default/it", **policy: Any
@@ -174,7 +175,7 @@ class World:
 
     def run(self, story: Callable[["World"], Awaitable[None]], **options: Any) -> None:
         """Start a worker, tell the story, end the worker."""
-        self.clock.run(self._run(story, options))
+        self.clock.run(self.live(story, **options))
 
     def make(self, **options: Any) -> Scheduler:
         """Make a scheduler on the running loop."""
@@ -189,7 +190,8 @@ class World:
         )
         return self.scheduler
 
-    async def _run(self, story: Callable[["World"], Awaitable[None]], options: dict[str, Any]) -> None:
+    async def live(self, story: Callable[["World"], Awaitable[None]], **options: Any) -> None:
+        """Do the same on a loop that runs already."""
         self.make(**options)
         async with asyncio.TaskGroup() as group:
             life = group.create_task(self.scheduler.run())
@@ -205,3 +207,23 @@ class World:
 def world(virtual_time: VirtualTime) -> World:
     """Give a worker's world."""
     return World(virtual_time)
+
+
+@pytest.fixture
+def real_world() -> World:
+    """Give a worker's world on the machine's own clock, for what threads do."""
+    return World(SystemClock())
+
+
+async def _until(claim: Callable[[], object], message: str) -> None:
+    for _ in range(1000):
+        if claim():
+            return
+        await asyncio.sleep(0.01)
+    pytest.fail(f"not within ten seconds: {message}")
+
+
+@pytest.fixture
+def until() -> Callable[[Callable[[], object], str], Awaitable[None]]:
+    """Give a way to wait for a condition, with a deadline."""
+    return _until
