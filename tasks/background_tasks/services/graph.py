@@ -5,6 +5,8 @@ blocking INFO call on the loop, and its retries would send a slow write again. T
 only, so the limit of a query is the server's (TIMEOUT_DEFAULT, TIMEOUT_MAX), which rolls the query back whole.
 """
 
+import asyncio
+import itertools
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Literal, cast
@@ -24,12 +26,16 @@ GRAPH_NAME = "knowledge"
 CALL_TIMEOUT_S = 65.0
 """Longer than the server's own limit (60 s): the server ends a query first, and says that it was rolled back."""
 CONNECTIONS = 16
+COPY_POLL_S = 0.1
+COPY_POLLS = 600
 MIB = 1024 * 1024
 
+_NO_CHILD = "could not fork"
+_CHILDREN = ("module_fork_in_progress", "rdb_bgsave_in_progress", "aof_rewrite_in_progress")
 _TRY_LATER = (
     "Query timed out",  # rolled back whole
     "Max pending queries exceeded",
-    "could not fork",
+    _NO_CHILD,  # memory is short, or another child lives
     "Query's mem consumption exceeded capacity",
     "OOM ",
     "LOADING",
@@ -81,9 +87,26 @@ class KnowledgeGraph:
         return (memory["total_system_memory"] - memory.get("used_memory_rss", memory["used_memory"])) / MIB
 
     async def copy_to(self, name: str) -> None:
-        """Copy the graph, constraints and indexes too, to a new name. Raises `Refused` when the name is taken."""
+        """Copy the graph, constraints and indexes too, to a new name. Raises `Refused` when the name is taken.
+
+        The server copies in a child process and has one child at a time: another copy or a save is waited for.
+        """
+        waits = itertools.chain([0.0], itertools.repeat(COPY_POLL_S, COPY_POLLS))  # a child may just have ended
         with graph_errors("copy graph"):
-            await self._command("GRAPH.COPY", self.name, name)
+            while True:
+                try:
+                    await self._command("GRAPH.COPY", self.name, name)
+                    return
+                except exceptions.ResponseError as error:
+                    wait = next(waits, None)
+                    if wait is None or _NO_CHILD not in str(error) or (wait and not await self._child_lives()):
+                        raise
+                await asyncio.sleep(wait)
+
+    async def _child_lives(self) -> bool:
+        """Say whether the server has a child now: a copy, a save, a rewrite of its log."""
+        told = cast(Mapping[str, int], await self._redis.info("persistence"))
+        return any(told.get(name) for name in _CHILDREN)
 
     async def graphs(self) -> list[str]:
         """Return the names of the server's graphs, sorted."""

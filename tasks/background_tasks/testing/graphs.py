@@ -30,12 +30,16 @@ class WatchedGraph:
         after: AtQuery | None = None,
     ) -> None:
         self.queries = 0
+        self.writes: list[int] = []
+        """Which of them moved a cursor."""
         self._kg = kg_manager
         self._at, self._before, self._after = at, before, after
 
     async def query(self, cypher: str, params: Mapping[str, Any] | None = None) -> Any:
         """Run one query."""
         number, self.queries = self.queries, self.queries + 1
+        if "new" in (params or {}):
+            self.writes.append(number)
         if number == self._at and self._before is not None:
             await self._before()
         answer = await self._kg.query(cypher, dict(params or {}))

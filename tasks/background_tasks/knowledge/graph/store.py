@@ -5,7 +5,7 @@ rows. What only our own `KnowledgeGraph` can do (constraints, copies, memory) is
 """
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, Protocol, cast
 
 from background_tasks.errors import Refused
 from background_tasks.services.graph import graph_errors
@@ -19,7 +19,6 @@ class Queryable(Protocol):
         ...
 
 
-@runtime_checkable
 class Abilities(Protocol):
     """What is no query: the commands that a server has beside them."""
 
@@ -53,6 +52,9 @@ class Abilities(Protocol):
         ...
 
 
+_ABILITIES = ("name", "memory_mib", "free_mib", "copy_to", "graphs", "drop", "constrain")
+
+
 class Graph:
     """A `kg_manager` behind one door."""
 
@@ -75,7 +77,8 @@ class Graph:
     @property
     def abilities(self) -> Abilities | None:
         """The server's commands, or None where the `kg_manager` can only query."""
-        return self._kg if isinstance(self._kg, Abilities) else None
+        able = all(hasattr(self._kg, name) for name in _ABILITIES)
+        return cast(Abilities, self._kg) if able else None
 
 
 def _rows(answer: object) -> list[list[Any]]:
