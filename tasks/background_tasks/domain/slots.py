@@ -82,6 +82,16 @@ def fair_share(slots: int, live: int) -> int:
     return -(-slots // max(1, live))
 
 
+def due_share(slots: int, others: Sequence[int]) -> int:
+    """Return how many slots a member may hold now, given how many each other live member holds.
+
+    The fair share, or one less while somebody lacks even the rounded-down one: so 16 slots over 5 members end as
+    4, 3, 3, 3, 3 and not as 4, 4, 4, 4, 0.
+    """
+    least = slots // (1 + len(others))
+    return least if any(held < least for held in others) else fair_share(slots, 1 + len(others))
+
+
 def by_preference(member: MemberId, slots: Iterable[int]) -> list[int]:
     """Order slots by how much this member wants them (rendezvous hashing).
 
@@ -92,14 +102,14 @@ def by_preference(member: MemberId, slots: Iterable[int]) -> list[int]:
 
 
 def slots_to_claim(member: MemberId, free: Iterable[int], *, held: int, share: int) -> list[int]:
-    """Name the free slots that a member reaches for, dearest first: none beyond its fair share."""
+    """Name the free slots that a member reaches for, dearest first: none beyond its share."""
     return by_preference(member, free)[: max(0, share - held)]
 
 
 def slot_to_give_back(
     member: MemberId, holding: Sequence[int], *, share: int, free: int, giving_back: int
 ) -> int | None:
-    """Name the slot that a member above its fair share gives back next, the least dear one, or None.
+    """Name the slot that a member above its share gives back next, the least dear one, or None.
 
     One at a time, and none while a slot lies free: what nobody takes must not become more, and a member that only
     seems alive must not empty the others.

@@ -18,7 +18,7 @@ from background_tasks.domain.slots import (
     Move,
     Slot,
     Wait,
-    fair_share,
+    due_share,
     next_move,
     slot_to_give_back,
     slots_to_claim,
@@ -29,6 +29,8 @@ from background_tasks.ports import MemberRecord, SlotRow, TableView
 
 WAKE_GRACE_S = 1.0
 """A process that was stopped past its lease wakes fenced; its runs get this long to obey their cancellation."""
+CONTENT_DURATIONS = 10
+"""Who took back a slot that nobody wanted gives none for so many lease durations."""
 NEVER = float("-inf")
 
 
@@ -79,7 +81,9 @@ class Roster:
         self._rows: tuple[SlotRow, ...] = ()
         self._asked_at = NEVER
         self._seen: dict[MemberId, _Seen] = {}
-        self._live = 1
+        self._others: list[MemberId] = []
+        self._free_since: dict[int, float] = {}
+        self._content_until = NEVER
         self._tenures: dict[int, _Tenure] = {}
 
     # --- what happened ---
@@ -154,6 +158,8 @@ class Roster:
         acting = [tenure for tenure in self._acting() if not tenure.surrendering]
         if self.leaving:
             return [self._surrender(tenure) for tenure in acting]
+        if self._asked_at < self._content_until:
+            return []
         holding = [tenure.fence.slot for tenure in acting]
         free = sum(row.holder in (None, self.me) and slot not in self._tenures for slot, row in enumerate(self._rows))
         giving_back = len(self._tenures) - len(acting)
@@ -170,7 +176,8 @@ class Roster:
         room = self.share if fresh and not self.leaving else 0
         mine = [slot for slot in self._ours_on_paper() if slot not in self._tenures]
         again = slots_to_claim(self.me, mine, held=len(self._tenures), share=room)
-        free = slots_to_claim(self.me, self._claimable(), held=len(self._tenures) + len(again), share=room)
+        free = slots_to_claim(self.me, self._free_since, held=len(self._tenures) + len(again), share=room)
+        free += [slot for slot in self._unwanted() if room and slot not in free]
         release = [slot for slot in mine if slot not in again]
         return [self._swap(slot, None) for slot in release] + [self._swap(slot, self.me) for slot in again + free]
 
@@ -197,7 +204,8 @@ class Roster:
     @property
     def share(self) -> int:
         """How many slots this member may hold."""
-        return fair_share(self._slots, self._live)
+        holders = [row.holder for row in self._rows]
+        return due_share(self._slots, [holders.count(other) for other in self._others])
 
     @property
     def settled(self) -> bool:
@@ -225,6 +233,15 @@ class Roster:
         others = [(slot, row) for slot, row in enumerate(self._rows) if row.holder != self.me]
         return [slot for slot, row in others if slot not in self._tenures and isinstance(self._next_move(row), Claim)]
 
+    def _unwanted(self) -> list[int]:
+        """Name slots that nobody took for a whole lease: a member that lives but cannot claim leaves none unserved."""
+        unwanted = [
+            slot for slot, since in self._free_since.items() if self._asked_at - since >= self._settings.duration
+        ]
+        if unwanted:
+            self._content_until = self._asked_at + CONTENT_DURATIONS * self._settings.duration
+        return unwanted
+
     def _next_move(self, row: SlotRow) -> Move:
         seen = _Seen(version=None, seen_at=self.confirmed_at, duration=0.0)
         if row.holder is not None and row.holder != self.me:
@@ -242,7 +259,9 @@ class Roster:
                 known = _Seen(version=record.version, seen_at=now, duration=record.duration)
             self._seen[member] = known or _Seen(version=None, seen_at=now, duration=self._settings.duration)
         others = [record for member, record in records.items() if member != self.me and not record.leaving]
-        self._live = 1 + sum(self._asked_at - self._seen[other.member].seen_at < other.duration for other in others)
+        self._others = [other.member for other in others
+                        if self._asked_at - self._seen[other.member].seen_at < other.duration]  # fmt: skip
+        self._free_since = {slot: self._free_since.get(slot, self._asked_at) for slot in self._claimable()}
 
     def _swap(self, slot: int, holder: MemberId | None) -> Swap:
         row = self._rows[slot]

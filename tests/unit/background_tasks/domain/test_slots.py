@@ -13,6 +13,7 @@ from background_tasks.domain.slots import (
     StandDown,
     Wait,
     by_preference,
+    due_share,
     fair_share,
     next_move,
     slot_of,
@@ -52,6 +53,21 @@ def test_next_move(holder: MemberId | None, age: float, move: Move) -> None:
 def test_fair_share(slots: int, live: int, share: int) -> None:
     """The shares of the live members cover all slots."""
     assert fair_share(slots, live) == share
+
+
+@pytest.mark.parametrize(
+    ("others", "share"),
+    [
+        pytest.param([], 16, id="alone, all"),
+        pytest.param([0, 0], 5, id="nobody takes the odd one while others have less"),
+        pytest.param([5, 5], 6, id="the odd one goes to whoever is first"),
+        pytest.param([4, 4, 4, 0], 3, id="a newcomer gets its part even where the fair share asks nobody to give"),
+        pytest.param([0] * 20, 1, id="more members than slots hold one each"),
+    ],
+)
+def test_due_share(others: list[int], share: int) -> None:
+    """What a member may hold follows from what the others hold."""
+    assert due_share(16, others) == share
 
 
 @given(st.lists(st.text(min_size=1), min_size=1, max_size=50, unique=True), st.integers(1, 64))

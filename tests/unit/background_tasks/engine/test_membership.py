@@ -172,6 +172,19 @@ def test_a_member_above_its_fair_share_gives_back_one_slot_at_a_time() -> None:
     assert (member.give_back(), len(member.fences())) == ([], 3)
 
 
+def test_a_slot_that_nobody_takes_for_a_whole_lease_is_taken_back() -> None:
+    """A member that renews but cannot claim leaves no slot unserved; and is not offered one again for a while."""
+    member = holder_of(0, total=2)
+    for at in range(0, 13, 3):
+        member.renewed(at, at)
+        view = table(row(ME, 1), row(None, 1))
+        look(member, view, lease(OTHER, str(at)), at)
+        assert (member.share, member.swaps(at) != []) == (1, at == 12)
+    assert claim(member, 12) == [Gained(1, fence(2, 1))]
+    look(member, table(row(ME, 1), row(ME, 2)), lease(OTHER, "12"), 13)
+    assert member.give_back() == []
+
+
 def test_a_leaving_member_surrenders_all_and_counts_for_nobody() -> None:
     """The others may take its slots as they come free, beyond what their share was."""
     member = holder_of(0, 1, total=2)
