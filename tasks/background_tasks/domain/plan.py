@@ -75,8 +75,10 @@ def _switched(task: Task, past: Past, now: float, draw: float, up_since: float |
 
 def _unheld(task: Task, past: Past, now: float, draw: float, up_since: float | None) -> Plan:
     """Plan a run that the end of a suspension owes, or the next of the schedule."""
-    if past.owed is not None and (past.fired_at is None or past.fired_at < past.owed):
-        return begin(task, past, past.owed, now, draw, kind=FireKind.SCHEDULED, because=_RESUMED)
+    if past.owed is not None:
+        if past.fired_at is None or past.fired_at < past.owed:
+            return begin(task, past, past.owed, now, draw, kind=FireKind.SCHEDULED, because=_RESUMED)
+        past = replace(past, owed=None)
     return _scheduled(task, past, now, draw, up_since)
 
 

@@ -119,13 +119,12 @@ def test_the_run_that_resuming_owes_is_had_once(cadence: Cadence) -> None:
     planned = plan(declared, replace(ran(T0), held_at=T0 + 30), T0 + 630, 0.0)
 
     again = plan(declared, planned.past, T0 + 631, 0.0)
-    after = serve(declared, again)
+    following = plan(declared, serve(declared, again), T0 + 632, 0.0)
 
     assert (again.fire, again.because) == (T0 + 630, (Reason.RESUMED,))
-    assert after.owed is None
-    following = plan(declared, after, T0 + 632, 0.0).fire
-    assert following is not None
-    assert following > T0 + 632
+    assert following.past.owed is None
+    assert following.fire is not None
+    assert following.fire > T0 + 632
 
 
 PAUSED = {
