@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 GRAPH_NAME = "knowledge"
 CALL_TIMEOUT_S = 65.0
 """Longer than the server's own limit (60 s): the server ends a query first, and says that it was rolled back."""
-CONNECTIONS = 16
+CONNECTIONS = 64
 COPY_POLL_S = 0.1
 COPY_POLLS = 600
 MIB = 1024 * 1024
@@ -92,16 +92,22 @@ class KnowledgeGraph:
         The server copies in a child process and has one child at a time: another copy or a save is waited for.
         """
         waits = itertools.chain([0.0], itertools.repeat(COPY_POLL_S, COPY_POLLS))  # a child may just have ended
+        while not await self._copied(name):
+            wait = next(waits, None)
+            if wait is None or (wait and not await self._child_lives()):
+                raise Unavailable(f"graph: copy graph: {_NO_CHILD}: memory is short; nothing was changed")
+            await asyncio.sleep(wait)
+
+    async def _copied(self, name: str) -> bool:
+        """Try to copy. False: the server could start no child."""
         with graph_errors("copy graph"):
-            while True:
-                try:
-                    await self._command("GRAPH.COPY", self.name, name)
-                    return
-                except exceptions.ResponseError as error:
-                    wait = next(waits, None)
-                    if wait is None or _NO_CHILD not in str(error) or (wait and not await self._child_lives()):
-                        raise
-                await asyncio.sleep(wait)
+            try:
+                await self._command("GRAPH.COPY", self.name, name)
+            except exceptions.ResponseError as error:
+                if _NO_CHILD in str(error):
+                    return False
+                raise
+        return True
 
     async def _child_lives(self) -> bool:
         """Say whether the server has a child now: a copy, a save, a rewrite of its log."""

@@ -72,7 +72,8 @@ def norm(text: str) -> str:
     Example: `norm("  The Acme\\u00a0 Labs! ") == "the acme labs"`. Symbols stay ("C++", "C#" are not "C"), and a name
     of punctuation alone keeps it.
     """
-    folded = " ".join(unicodedata.normalize("NFKC", text).casefold().split())
+    caseless = unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", text).casefold())
+    folded = " ".join(caseless.split())
     start, end = 0, len(folded)
     while start < end and _is_outer(folded[start]):
         start += 1
