@@ -96,6 +96,18 @@ async def test_a_plain_renewal_wakes_nobody(redis: Redis, prefix: str) -> None:
     assert sum(message is not None for message in messages) == 1
 
 
+async def test_a_quiet_listener_asks_nothing(redis: Redis, prefix: str) -> None:
+    """Waiting for a hint costs the server nothing but the greetings of new connections."""
+    table = RedisLeases(redis, prefix=prefix, slots=4)
+    hints = table.changes()
+    await heard(hints)
+    before = (await redis.info("stats"))["total_commands_processed"]
+    with pytest.raises(TimeoutError):
+        async with asyncio.timeout(0.3):
+            await anext(hints)
+    assert (await redis.info("stats"))["total_commands_processed"] - before < 20
+
+
 async def heard(hints: AsyncIterator[None]) -> None:
     """Wait for one hint, two seconds at the most."""
     async with asyncio.timeout(2):

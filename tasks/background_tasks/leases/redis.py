@@ -28,6 +28,7 @@ from background_tasks.services.redis import connect, connect_like, redis_errors
 
 if TYPE_CHECKING:
     from redis.asyncio import Redis
+    from redis.asyncio.client import PubSub
 
 RECORD_LIVES_DURATIONS = 10
 """A lease record stays that many of its durations, so that readers see it long enough to time it themselves."""
@@ -116,16 +117,12 @@ class RedisLeases:
 
     async def changes(self) -> AsyncIterator[None]:
         """Yield once it listens, then after every change."""
-        async with self._redis.pubsub(ignore_subscribe_messages=True) as channel:
+        async with self._redis.pubsub() as channel:
             with redis_errors("hear changes"):
                 await channel.subscribe(self._key("changed"))
             yield
             while True:
-                with redis_errors("hear changes"):
-                    message = await channel.get_message(timeout=SILENCE_S)
-                    if message is None:
-                        await channel.ping()
-                if message is not None and message["type"] == "message":
+                if await _hears(channel):
                     yield
 
     # --- inside ---
@@ -193,6 +190,15 @@ async def open_leader(
         yield leases, leases
     finally:
         await redis.aclose()
+
+
+async def _hears(channel: "PubSub") -> bool:
+    """Wait for a hint. False: something else came, or nothing for so long that the connection was tried."""
+    with redis_errors("hear changes"):
+        message = await channel.get_message(timeout=SILENCE_S)
+        if message is None:  # only after the time-out, as no message is ignored: else pings would answer pings
+            await channel.ping()
+    return message is not None and message["type"] == "message"
 
 
 def _row(text: str) -> SlotRow:
