@@ -14,7 +14,7 @@ SOURCES := operator tasks tests
 # Builds inside pip must not inherit this make's flags: FalkorDB's own make would stop at them.
 CLEAN := env -u MAKEFLAGS -u MFLAGS -u MAKELEVEL
 ONLY ?=
-SECONDS ?=
+FOR ?=
 
 # The first interpreter that fits; where there is none, uv brings one.
 define FIND_PYTHON
@@ -45,8 +45,8 @@ $(VENV)/.ready: requirements.lock pyproject.toml | $(UV)
 	@python3 -m venv .tools && .tools/bin/pip install --quiet --disable-pip-version-check uv==$(UV_VERSION)
 
 .PHONY: demo
-demo: setup ## Run the samples on two workers over an embedded Redis and FalkorDB (SECONDS=30 to end by itself).
-	@$(RUN)/bgtasks demo $(if $(SECONDS),--for $(SECONDS)s)
+demo: setup ## Run the samples on two workers over an embedded Redis and FalkorDB (FOR=30s to end by itself).
+	@$(RUN)/bgtasks demo $(if $(FOR),--for $(FOR))
 
 ##@ Check
 .PHONY: format
@@ -72,10 +72,14 @@ unit: setup ## Run the tests that need nothing outside the process (under a minu
 test: setup ## Run every test that needs no Kubernetes node.
 	@$(RUN)/pytest tests/unit tests/house tests/contract tests/process
 
+.PHONY: smoke
+smoke: setup ## Run every sample for a minute on three workers; fail if one never ran or any ran twice.
+	@$(RUN)/python tests/bench/smoke.py
+
 ##@ Measure
 .PHONY: bench
 bench: setup ## Print each figure as one JSON line (ONLY=name,name picks).
-	@$(RUN)/python tests/bench/run.py $(if $(ONLY),--only $(ONLY))
+	@$(RUN)/python -m tests.bench.run $(if $(ONLY),--only $(ONLY))
 
 ##@ Keep
 .PHONY: lock

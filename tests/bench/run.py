@@ -17,6 +17,8 @@ BENCHMARKS: dict[str, tuple[str, ...]] = {
     "memory": ("bytes_per_task_100k", "rss_mib_100k"),
     "herd": ("herd_10k_ms", "herd_loop_block_ms"),
     "rearm": ("rearm_ms_100k",),
+    "handover": ("handover_graceful_s", "handover_crash_s", "handover_doubled"),
+    "demo": ("demo_to_first_run_s",),
     "prompts": (
         "prompts_fired_exactly_once",
         "prompts_race_s",
@@ -49,7 +51,7 @@ def main() -> int:
 def _here(module: str) -> int:
     """Measure in this process."""
     for figure in importlib.import_module(f"tests.bench.{module}").figures():
-        print(figure.as_line(), flush=True)  # noqa: T201  # the command's answer
+        print(figure.as_line(), flush=True)
     return 0
 
 
@@ -59,12 +61,12 @@ def _apart(module: str, wanted: set[str]) -> int:
     try:
         answer = subprocess.run(command, cwd=ROOT, stdout=subprocess.PIPE, text=True, timeout=TIMEOUT_S, check=True)
     except (subprocess.CalledProcessError, subprocess.TimeoutExpired) as broken:
-        print(f"benchmark {module} broke: {broken}", file=sys.stderr)  # noqa: T201
+        print(f"benchmark {module} broke: {broken}", file=sys.stderr)
         return 1
     figures = [json.loads(line) for line in answer.stdout.splitlines() if line.startswith("{")]
     shown = [figure for figure in figures if not wanted or figure["figure"] in wanted]
     for figure in shown:
-        print(json.dumps(figure), flush=True)  # noqa: T201
+        print(json.dumps(figure), flush=True)
     return 0 if all(figure["ok"] for figure in shown) else 1
 
 

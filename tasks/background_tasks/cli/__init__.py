@@ -9,7 +9,7 @@ Exit codes: 0 fine; 1 something was found or failed; 2 the command or its input 
 import importlib
 import os
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from importlib.metadata import version
 from typing import Annotated
 
@@ -40,9 +40,20 @@ def main(argv: Sequence[str] | None = None) -> None:
     arguments = list(sys.argv[1:] if argv is None else argv)
     try:
         build(arguments)(arguments, prog_name=PROGRAM)
-    except BackgroundTaskError as error:
-        typer.echo(f"{PROGRAM}: {error}", err=True)
-        sys.exit(USAGE if isinstance(error, Refused) else FAILED)
+    except* BackgroundTaskError as group:
+        errors = list(_leaves(group))
+        for error in errors:
+            typer.echo(f"{PROGRAM}: {error}", err=True)
+        sys.exit(USAGE if all(isinstance(error, Refused) for error in errors) else FAILED)
+
+
+def _leaves(group: BaseExceptionGroup) -> Iterator[BaseException]:
+    """Yield the errors of a group, however deep its asyncio tasks were nested."""
+    for error in group.exceptions:
+        if isinstance(error, BaseExceptionGroup):
+            yield from _leaves(error)
+        else:
+            yield error
 
 
 def build(arguments: Sequence[str]) -> typer.Typer:

@@ -4,6 +4,7 @@ Not here: the session (`local.up`), what is seeded (`local.demo`).
 """
 
 import asyncio
+from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Annotated
 
@@ -24,6 +25,7 @@ SAMPLES = Path("manifests/samples")
 
 
 def demo(
+    *,
     samples: Annotated[Path, typer.Option(help="The folder of samples.")] = SAMPLES,
     workers: Annotated[int, typer.Option(min=1, max=64, help="Worker processes.")] = 2,
     for_: Annotated[str | None, typer.Option("--for", help="Stop by itself, such as 30s.")] = None,
@@ -49,21 +51,15 @@ async def _demo(
 ) -> tuple[Summary, tuple[tuple[str, str], ...]]:
     clock = SystemClock()
     session = Session(settings, clock, began_at)
-    async with session.stores():
+    async with session.stores(), AsyncExitStack() as stack:
         redis, graph = connect(session.redis_url), connect_graph(session.graph_url or "")
-        try:
-            await seed(read_conversation(conversation), redis, graph, clock.wall())
-            async with asyncio.TaskGroup() as group:
-                helpers = (
-                    group.create_task(show(session, output, Console(), clock)),
-                    group.create_task(count_for_ever(redis, session.state)),
-                )
-                try:
-                    summary = await session.run()
-                finally:
-                    for helper in helpers:
-                        helper.cancel()
-            return summary, await count(redis, session.state.runs)
-        finally:
-            await graph.aclose()
-            await redis.aclose()
+        stack.push_async_callback(redis.aclose)
+        stack.push_async_callback(graph.aclose)
+        await seed(read_conversation(conversation), redis, graph, clock.wall())
+        async with asyncio.TaskGroup() as group:
+            showing = group.create_task(show(session, output, Console(), clock))
+            counting = group.create_task(count_for_ever(redis, session.state))
+            summary = await session.run()
+            showing.cancel()
+            counting.cancel()
+        return summary, await count(redis, session.state.runs)

@@ -25,6 +25,7 @@ MAX_WORKERS = 64
 
 
 def up(
+    *,
     file: Annotated[list[Path], typer.Option("--file", "-f", help="A file or folder of tasks; may be given again.")],
     workers: Annotated[int, typer.Option(min=1, max=MAX_WORKERS, help="Worker processes.")] = 2,
     port: Annotated[int, typer.Option(min=0, max=65_000, help="Serve the state here; metrics of workers above.")] = 0,
@@ -100,10 +101,9 @@ async def _up(settings: UpSettings, output: Output, began_at: float) -> Summary:
     session = Session(settings, clock, began_at)
     async with session.stores(), asyncio.TaskGroup() as group:
         showing = group.create_task(show(session, output, Console(), clock))
-        try:
-            return await session.run()
-        finally:
-            showing.cancel()
+        summary = await session.run()
+        showing.cancel()
+    return summary
 
 
 def _seconds(text: str) -> float:

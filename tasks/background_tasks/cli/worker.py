@@ -8,8 +8,9 @@ import os
 import secrets
 import socket
 import sys
+from collections.abc import Coroutine
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -18,6 +19,7 @@ from background_tasks.cli.pool import pool_options
 from background_tasks.domain.model import MemberId
 from background_tasks.engine.clock import SystemClock
 from background_tasks.knowledge.redaction import line_redactor
+from background_tasks.services.log_sources import ProcessLog
 from background_tasks.sources.contents import survey
 from background_tasks.sources.files import FileSource
 from background_tasks.telemetry.logs import configure
@@ -26,6 +28,7 @@ from background_tasks.worker.settings import WorkerSettings
 
 
 def worker(
+    *,
     file: Annotated[list[Path], typer.Option("--file", "-f", help="A file or folder of tasks; may be given again.")],
     redis_url: Annotated[str, typer.Option(help="Leases, ledger, status, and the tasks' Redis.")],
     graph_url: Annotated[str | None, typer.Option(help="The tasks' FalkorDB.")] = None,
@@ -36,7 +39,8 @@ def worker(
     port: Annotated[int, typer.Option(help="Port of probes and metrics; 0: any free one.")] = 0,
 ) -> None:
     """Run one worker until it is told to stop: SIGTERM drains, a second one cancels."""
-    configure(os.environ, redact=line_redactor())
+    process_log = ProcessLog()
+    configure(os.environ, redact=line_redactor(), keep=process_log)
     sys.path.insert(0, str(Path.cwd()))
     document = survey(file, pool).pools.get(pool)
     settings = WorkerSettings(
@@ -50,14 +54,14 @@ def worker(
         **pool_options(document, tuple(module or ())),
     )
     source = FileSource(file, now=SystemClock().wall, pool=pool)
-    _run(settings, source)
+    _run(run_worker(settings, source, process_log))
 
 
-def _run(settings: WorkerSettings, source: FileSource) -> None:
+def _run(life: Coroutine[Any, Any, None]) -> None:
     """Run on uvloop where there is one."""
     try:
         import uvloop
     except ImportError:  # no wheel for this platform: asyncio's own loop serves as well, at a higher cost per run
-        asyncio.run(run_worker(settings, source))
+        asyncio.run(life)
     else:
-        uvloop.run(run_worker(settings, source))
+        uvloop.run(life)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import psutil
 
 from background_tasks.domain.model import MemberId, RunRecord
+from background_tasks.errors import Unavailable
 from background_tasks.leases.redis import RedisLeases, pool_prefix
 from background_tasks.local.state import WorkerLine
 from background_tasks.local.workers import WorkerProcess
@@ -35,9 +36,15 @@ class Feed:
         self._leases = RedisLeases(redis, prefix=pool_prefix(pool), slots=slots)
         self._after: str | None = None
 
-    async def start(self) -> None:
-        """Begin with what comes from now on: a store that is kept holds earlier sessions too."""
-        self._after = await self._ledger.newest_run()
+    async def start(self, now: float) -> None:
+        """Begin with what comes from now on: a store that is kept holds earlier sessions too.
+
+        One that does not answer yet is read from `now` (wall seconds) on, by its own clock.
+        """
+        try:
+            self._after = await self._ledger.newest_run()
+        except Unavailable:
+            self._after = f"{round(now * 1000)}-0"
 
     async def runs(self) -> Sequence[RunRecord]:
         """Return the runs that ended since the last call."""

@@ -93,7 +93,7 @@ class Session:
             redis = connect(self.redis_url)
             stack.push_async_callback(redis.aclose)
             feed = Feed(redis, self.settings.pool, self.settings.slots)
-            await feed.start()
+            await feed.start(self.state.began_at)
             self._workers = Workers(self.settings.workers, self._command, folder)
             stack.enter_context(self._served())
             async with asyncio.TaskGroup() as group:

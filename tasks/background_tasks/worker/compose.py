@@ -4,25 +4,31 @@ Not here: the order of a life (`app`). Each part is closed in the opposite order
 """
 
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import AsyncExitStack
+from typing import TYPE_CHECKING
 
 import structlog
 
 from background_tasks.engine.clock import SystemClock
-from background_tasks.engine.membership import Membership
+from background_tasks.engine.membership import Membership, SlotEvent
 from background_tasks.engine.scheduler import Scheduler, TaskView
 from background_tasks.leases.redis import open_redis
 from background_tasks.ports import TaskSource
+from background_tasks.services.log_sources import ProcessLog
 from background_tasks.services.redis import connect
 from background_tasks.sinks.redis import RedisLedger, RedisStatusSink
 from background_tasks.telemetry.metrics import Metrics
 from background_tasks.telemetry.observers import LogObserver, Observers
 from background_tasks.telemetry.probes import Health, Probes
+from background_tasks.telemetry.traces import span_observer
 from background_tasks.worker.app import Worker
 from background_tasks.worker.registry import Registry
-from background_tasks.worker.services import open_services
+from background_tasks.worker.services import PoolServices, open_services
 from background_tasks.worker.settings import WorkerSettings
+
+if TYPE_CHECKING:
+    from redis.asyncio import Redis
 
 EXIT_FENCED = 70
 """A run outlived its lease: the only safe thing left is to be gone."""
@@ -30,43 +36,22 @@ EXIT_FENCED = 70
 log = structlog.get_logger("background_tasks.worker")
 
 
-async def run_worker(settings: WorkerSettings, source: TaskSource) -> None:
-    """Run one worker until SIGTERM or SIGINT; a second signal cancels what still runs."""
-    clock = SystemClock()
+async def run_worker(settings: WorkerSettings, source: TaskSource, process_log: ProcessLog | None = None) -> None:
+    """Run one worker until SIGTERM or SIGINT; a second signal cancels what still runs.
+
+    `process_log` is the service of that name: this process's own log lines, for tasks that stream them.
+    """
     metrics = Metrics(settings.pool)
-    observer = Observers(metrics, LogObserver(clock))
-    health = Health(clock.monotonic)
+    parts = Parts(settings, metrics)
     async with AsyncExitStack() as stack:
-        services = await stack.enter_async_context(open_services(settings))
+        services = await stack.enter_async_context(open_services(settings, process_log))
         store = connect(settings.redis_url)
         stack.push_async_callback(store.aclose)
         registry = Registry.load(settings.task_modules, services=services, flags=settings.flags)
+        health = Health(parts.clock.monotonic)
         worker = Worker(
-            lambda membership: Scheduler(
-                clock=clock,
-                bind=registry.bind,
-                ledger=RedisLedger(store, settings.pool),
-                sink=RedisStatusSink(store, settings.pool),
-                observer=observer,
-                worker=settings.member,
-                slots=settings.slots,
-                holdings=membership,
-                groups=settings.groups,
-                settings=settings.env,
-                services=services,
-                verify=membership.verify,
-                guard=True,
-            ),
-            lambda hear: Membership(
-                member=settings.member,
-                open_store=lambda: open_redis(settings.redis_url, settings.pool, slots=settings.slots),
-                slots=settings.slots,
-                clock=clock,
-                observer=observer,
-                on_event=hear,
-                die=die,
-                settings=settings.lease,
-            ),
+            lambda membership: parts.scheduler(membership, registry, services, store),
+            parts.membership,
             drain_timeout=settings.drain_timeout,
             health=health,
             die=die,
@@ -81,6 +66,51 @@ async def run_worker(settings: WorkerSettings, source: TaskSource) -> None:
         stack.enter_context(probes)
         log.info("started", member=settings.member, pool=settings.pool, probes=probes.url, pid=os.getpid())
         await worker.run(source, registry.refusals)
+
+
+class Parts:
+    """What a scheduler and a membership have in common, and how each of the two is made of it."""
+
+    def __init__(self, settings: WorkerSettings, metrics: Metrics) -> None:
+        self.clock = SystemClock()
+        spans = span_observer()
+        self._observer = Observers(metrics, LogObserver(self.clock), *([] if spans is None else [spans]))
+        self._settings = settings
+
+    def scheduler(
+        self, membership: Membership, registry: Registry, services: PoolServices, store: "Redis"
+    ) -> Scheduler:
+        """Make the engine, acting for the slots that the membership holds."""
+        settings = self._settings
+        return Scheduler(
+            clock=self.clock,
+            bind=registry.bind,
+            ledger=RedisLedger(store, settings.pool),
+            sink=RedisStatusSink(store, settings.pool),
+            observer=self._observer,
+            worker=settings.member,
+            slots=settings.slots,
+            holdings=membership,
+            groups=settings.groups,
+            settings=settings.env,
+            services=services,
+            verify=membership.verify,
+            guard=True,
+        )
+
+    def membership(self, hear: Callable[[SlotEvent], None]) -> Membership:
+        """Make the member, with connections of its own."""
+        settings = self._settings
+        return Membership(
+            member=settings.member,
+            open_store=lambda: open_redis(settings.redis_url, settings.pool, slots=settings.slots),
+            slots=settings.slots,
+            clock=self.clock,
+            observer=self._observer,
+            on_event=hear,
+            die=die,
+            settings=settings.lease,
+        )
 
 
 def die(reason: str) -> None:

@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 
+from background_tasks.services.log_sources import ProcessLog
 from background_tasks.services.redis import connect
 from background_tasks.worker.bot_runner import PoolBotRunner, RedisMessageCache
 from background_tasks.worker.settings import WorkerSettings
@@ -24,7 +25,7 @@ class PoolServices:
 
 
 @asynccontextmanager
-async def open_services(settings: WorkerSettings) -> AsyncIterator[PoolServices]:
+async def open_services(settings: WorkerSettings, process_log: ProcessLog | None = None) -> AsyncIterator[PoolServices]:
     """Build what the settings name. Tasks get connections of their own: their floods delay no lease."""
     async with AsyncExitStack() as stack:
         graph = None
@@ -43,5 +44,6 @@ async def open_services(settings: WorkerSettings) -> AsyncIterator[PoolServices]
             "bot_runner": runner if graph is not None else None,
             "message_cache": cache,
             "config": settings.flags,
+            "process_log": process_log,
         }
         yield PoolServices({name: service for name, service in offered.items() if service is not None})
