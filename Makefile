@@ -82,6 +82,10 @@ bench: setup ## Print each figure as one JSON line (ONLY=name,name picks).
 	@$(RUN)/python -m tests.bench.run $(if $(ONLY),--only $(ONLY))
 
 ##@ Keep
+.PHONY: docs
+docs: setup ## Draw the README's picture from a real session.
+	@$(RUN)/bgtasks demo --workers 3 --for 50s -o json --picture docs/demo.svg >/dev/null
+
 .PHONY: lock
 lock: | $(UV) ## Renew requirements.lock: versions and hashes, no index host.
 	@$(UV) pip compile --quiet --universal --python-version 3.12 --generate-hashes --no-header --all-extras pyproject.toml -o requirements.lock

@@ -15,9 +15,9 @@ from background_tasks.cli.up import settings_of, tell
 from background_tasks.engine.clock import SystemClock
 from background_tasks.errors import Refused
 from background_tasks.local.demo import count, count_for_ever, read_conversation, seed
-from background_tasks.local.screen import Output, show
+from background_tasks.local.screen import Output, save_picture, show
 from background_tasks.local.summary import Summary
-from background_tasks.local.up import Session, UpSettings
+from background_tasks.local.up import Session
 from background_tasks.services.graph import connect as connect_graph
 from background_tasks.services.redis import connect
 
@@ -30,6 +30,7 @@ def demo(
     workers: Annotated[int, typer.Option(min=1, max=64, help="Worker processes.")] = 2,
     for_: Annotated[str | None, typer.Option("--for", help="Stop by itself, such as 30s.")] = None,
     output: Annotated[Output, typer.Option("--output", "-o", help="json: one summary at the end.")] = Output.AUTO,
+    picture: Annotated[Path | None, typer.Option(help="Save the last view as an SVG file.")] = None,
 ) -> None:
     """Run the samples and show prompts fired, journal lines streamed and edges decayed.
 
@@ -40,17 +41,18 @@ def demo(
     if not conversation.is_file():
         raise Refused(f"{conversation} is not there; run this in a clone of the project, or give --samples")
     settings = settings_of([samples], workers=workers, lasting=for_)
-    summary, happened = asyncio.run(_demo(settings, conversation, output, began_at))
+    summary, happened = asyncio.run(_demo(Session(settings, SystemClock(), began_at), conversation, output, picture))
     tell(summary, output)
     if output is not Output.JSON:
         typer.echo("; ".join(f"{figure} {label}" for label, figure in happened))
 
 
 async def _demo(
-    settings: UpSettings, conversation: Path, output: Output, began_at: float
+    session: Session, conversation: Path, output: Output, picture: Path | None
 ) -> tuple[Summary, tuple[tuple[str, str], ...]]:
     clock = SystemClock()
-    session = Session(settings, clock, began_at)
+    if picture is not None:
+        session.before_stop = lambda: save_picture(session.state, picture, clock)
     async with session.stores(), AsyncExitStack() as stack:
         redis, graph = connect(session.redis_url), connect_graph(session.graph_url or "")
         stack.push_async_callback(redis.aclose)

@@ -4,9 +4,13 @@ Not here: what is drawn (`view`), what runs (`up`).
 """
 
 import asyncio
+import io
+import re
 from collections.abc import Callable, Sequence
 from enum import StrEnum
+from pathlib import Path
 
+from rich._export_format import CONSOLE_SVG_FORMAT
 from rich.console import Console
 from rich.live import Live
 
@@ -17,6 +21,9 @@ from background_tasks.local.view import line, view
 from background_tasks.ports import Clock
 
 FRAMES_PER_S = 4
+PICTURE_COLUMNS, PICTURE_LINES = 132, 48
+SVG_WITHOUT_WEB_FONTS = re.sub(r"@font-face \{\{.*?\}\}\s*", "", CONSOLE_SVG_FORMAT, flags=re.DOTALL)
+"""A picture in a README loads nothing from elsewhere."""
 
 
 class Output(StrEnum):
@@ -36,6 +43,13 @@ async def show(session: Session, output: Output, console: Console, clock: Clock)
     elif output is not Output.JSON:
         session.on_runs = _printer(session.state, console)
         await asyncio.Event().wait()
+
+
+def save_picture(state: PoolState, path: Path, clock: Clock) -> None:
+    """Draw the view as it is now into an SVG file."""
+    console = Console(record=True, width=PICTURE_COLUMNS, height=PICTURE_LINES, file=io.StringIO(), force_terminal=True)
+    console.print(view(state, clock.wall(), PICTURE_LINES))
+    console.save_svg(str(path), title="make demo", code_format=SVG_WITHOUT_WEB_FONTS)
 
 
 async def _live(state: PoolState, console: Console, clock: Clock) -> None:

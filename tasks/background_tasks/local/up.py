@@ -58,6 +58,8 @@ class Session:
         self.settings = settings
         self.state = PoolState(began_at=began_at)
         self.on_runs: Callable[[Sequence[RunRecord]], None] = lambda runs: None
+        self.before_stop: Callable[[], None] = lambda: None
+        """Called once, while everything still runs."""
         self.redis_url = ""
         self.graph_url: str | None = None
         self._clock = clock
@@ -111,6 +113,8 @@ class Session:
 
     def stop(self) -> None:
         """Drain the workers and end; a second call ends them at once."""
+        before, self.before_stop = self.before_stop, lambda: None
+        before()
         if self._workers is not None:
             self._workers.stop()
 

@@ -5,7 +5,7 @@ Not here: reading anything. One state in, one Rich renderable out.
 
 from datetime import UTC, datetime
 
-from rich.console import Group, RenderableType
+from rich.console import Group, JustifyMethod, RenderableType
 from rich.panel import Panel
 from rich.table import Table
 from rich.text import Text
@@ -15,6 +15,9 @@ from background_tasks.local.state import PoolState, TaskLine, WorkerLine
 
 GOOD = frozenset({Outcome.SUCCEEDED, Outcome.SKIPPED})
 STYLES = {Outcome.SUCCEEDED: "green", Outcome.SKIPPED: "dim", Outcome.CANCELLED: "yellow", Outcome.LOST: "yellow"}
+COLUMNS = {"TASK": 25, "COROUTINE": 24, "LAST": 10, "AGO": 6, "LATE": 6, "OK": 5, "NOT": 4, "WORKER": 9}
+"""Title -> width; the message takes what is left."""
+NUMBERS = frozenset({"AGO", "LATE", "OK", "NOT"})
 LATE_S = 1.0
 """Later than this is worth a colour."""
 
@@ -82,9 +85,10 @@ def _happened(state: PoolState) -> RenderableType:
 
 
 def _tasks(state: PoolState, now: float, room: int) -> RenderableType:
-    table = Table(box=None, padding=(0, 2, 0, 0), header_style="dim")
-    for title in ("TASK", "COROUTINE", "LAST", "AGO", "LATE", "OK", "NOT", "WORKER"):
-        table.add_column(title, justify="right" if title in ("AGO", "LATE", "OK", "NOT") else "left", no_wrap=True)
+    table = Table(box=None, expand=True, padding=(0, 2, 0, 0), header_style="dim")
+    for title, width in COLUMNS.items():
+        justify: JustifyMethod = "right" if title in NUMBERS else "left"
+        table.add_column(title, justify=justify, width=width, no_wrap=True, overflow="ellipsis")
     table.add_column("MESSAGE", no_wrap=True, overflow="ellipsis", ratio=1)
     lines = sorted(state.tasks.values(), key=lambda line: line.task.name)
     for of_one in lines[:room]:
