@@ -45,11 +45,11 @@ def resume(task: Task, past: Past, now: float) -> tuple[Past, Skips, int]:
 
 
 def rebased(task: Task, past: Past, instant: float) -> Past:
-    """Return the past with a baseline at `instant`. An `interval` that is not due by then keeps its time."""
+    """Return the past with a baseline at `instant`. An `interval` that is not due before keeps its time."""
     schedule = task.policy.schedule
     if (
         isinstance(schedule.cadence, Interval)
-        and due_from(schedule, task.uid, task.created_at, past, instant) > instant
+        and due_from(schedule, task.uid, task.created_at, past, instant) >= instant
     ):
         return past
     return replace(past, baseline=instant)

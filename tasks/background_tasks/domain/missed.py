@@ -49,7 +49,7 @@ def settle(task: Task, past: Past, floor: float, now: float) -> Verdict:
     cadence = schedule.cadence
     assert isinstance(cadence, Every | Cron)
     offset = spread_offset(schedule, task.uid)
-    limit = max(1, missed.limit) if missed.policy is MissedPolicy.ALL else 1
+    limit = missed.limit if missed.policy is MissedPolicy.ALL else 1
     until = opens_until(task.policy.breaker, past, now)
     served = _newest(task, offset, floor if until is None else max(floor, before(until)), now, limit)
     if missed.policy is MissedPolicy.SKIP and served and now - served[0] > MISSED_GRACE_S + schedule.jitter:

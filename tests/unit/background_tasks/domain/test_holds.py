@@ -6,6 +6,7 @@ import pytest
 
 from background_tasks.domain.model import (
     NO_PAST,
+    NO_SWITCHES,
     Cadence,
     Continuous,
     Cron,
@@ -32,12 +33,10 @@ T0 = 1_700_000_040.0
 SUSPENDED = Switches(suspend=True)
 
 
-def task(cadence: Cadence, switches: Switches | None = None, on_resume: OnResume = OnResume.SKIP) -> Task:
+def task(cadence: Cadence, switches: Switches = NO_SWITCHES, on_resume: OnResume = OnResume.SKIP) -> Task:
     """Declare a task."""
     policy = Policy(coroutine="work", schedule=Schedule(cadence=cadence), missed=Missed(on_resume=on_resume))
-    return Task(
-        uid=TaskUid("uid"), name="default/work", policy=policy, switches=switches or Switches(), created_at=T0 - 3600
-    )
+    return Task(uid=TaskUid("uid"), name="default/work", policy=policy, switches=switches, created_at=T0 - 3600)
 
 
 def ran(at: float) -> Past:
@@ -84,6 +83,7 @@ RESUMED = {
     "so does a cron": (Cron(expression="* * * * *"), OnResume.SKIP, T0 + 660),
     "an interval that was due meanwhile waits for one interval": (Interval(seconds=60), OnResume.SKIP, T0 + 690),
     "an interval that was not due keeps its time": (Interval(seconds=900), OnResume.SKIP, T0 + 900),
+    "an interval that is due at that instant runs": (Interval(seconds=630), OnResume.SKIP, T0 + 630),
     "Once runs a grid at once": (Every(seconds=60), OnResume.ONCE, T0 + 630),
     "Once runs an interval at once": (Interval(seconds=900), OnResume.ONCE, T0 + 630),
     "a continuous task is started": (Continuous(restart_delay=60), OnResume.SKIP, T0 + 630),
@@ -110,6 +110,32 @@ def test_what_passed_while_suspended_is_told_once() -> None:
     assert planned.skipped == 10
     assert planned.skips == tuple((T0 + 60 * index, SkipReason.SUSPENDED) for index in range(1, 11))
     assert plan(task(Every(seconds=60)), planned.past, T0 + 640, 0.0).skipped == 0
+
+
+def test_the_ends_of_a_suspension_belong_to_it_and_to_what_follows() -> None:
+    """A fire time at its very beginning is left out; one at its very end is served, and told by nobody."""
+    held = replace(ran(T0), held_at=T0 + 60)
+
+    planned = plan(task(Every(seconds=60)), held, T0 + 180, 0.0)
+
+    assert (planned.fire, planned.skipped) == (T0 + 180, 2)
+    assert planned.skips == ((T0 + 60, SkipReason.SUSPENDED), (T0 + 120, SkipReason.SUSPENDED))
+
+
+def test_a_pause_that_was_over_before_does_not_end_a_suspension() -> None:
+    """Its annotation may stay: the suspension that came after it ends when it is gone."""
+    declared = task(Every(seconds=60), Switches(pause=Pause(until=T0 + 10)))
+
+    assert plan(declared, replace(ran(T0), held_at=T0 + 30), T0 + 630, 0.0).fire == T0 + 660
+
+
+def test_what_a_pause_will_leave_out_is_not_told_yet() -> None:
+    """Looking ahead decides nothing: an onStart task within its cooldown is left out when the pause has ended."""
+    declared = task(OnStart(cooldown=6000), Switches(pause=Pause(until=T0 + 630)))
+
+    planned = plan(declared, ran(T0), T0 + 30, 0.0, up_since=T0 + 20)
+
+    assert (planned.fire, planned.skips, planned.past) == (None, (), replace(ran(T0), held_at=T0 + 30))
 
 
 @pytest.mark.parametrize("cadence", [Every(seconds=60), Interval(seconds=60)], ids=["every", "interval"])

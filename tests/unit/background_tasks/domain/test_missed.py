@@ -152,6 +152,23 @@ def test_a_run_that_waits_for_its_jitter_is_not_missed() -> None:
     assert (planned.fire, planned.when, planned.skipped) == (START + 60, START + 78, 0)
 
 
+def test_jitter_is_no_lateness() -> None:
+    """A start that its jitter puts off is a scheduled run, not a catch-up."""
+    planned = plan(task(Schedule(cadence=Every(seconds=60), jitter=20)), Past(fired_at=START), START + 75, 0.9)
+
+    assert planned.kind is FireKind.SCHEDULED
+
+
+def test_a_dense_grid_is_looked_through_behind_a_blackout() -> None:
+    """Half an hour into it the last fire time before is still found, and waits for its end."""
+    noon = START + 43_200
+    planned = plan(
+        task(Schedule(cadence=Every(seconds=1), blackouts=(NOON,))), Past(fired_at=noon - 60), noon + 1800, 0
+    )
+
+    assert (planned.fire, planned.when, planned.skipped) == (noon - 1, noon + 3600, 58)
+
+
 TEN_YEARS_OFF = {
     "a grid": (Every(seconds=1), (), 315_360_000 - 1),
     "a grid with nightly blackouts": (Every(seconds=1), (NOON,), 315_360_000 - 1),
@@ -212,6 +229,18 @@ def test_what_an_open_breaker_left_out_is_told_as_such() -> None:
         (START + 120, SkipReason.BREAKER_OPEN),
         (START + 180, SkipReason.MISSED),
         (START + 240, SkipReason.MISSED),
+    )
+
+
+def test_a_fire_time_at_the_very_end_of_the_cooldown_may_probe() -> None:
+    """It is served; left out for a later one it counts as missed, not as held back by the breaker."""
+    declared = task(Schedule(cadence=Every(seconds=60)), breaker=Breaker(failures=3, cooldown=110))
+    past = Past(fired_at=START, failures=3, opened_at=START + 10)
+
+    assert plan(declared, past, START + 130, 0.0).fire == START + 120
+    assert plan(declared, past, START + 180, 0.0).skips == (
+        (START + 60, SkipReason.BREAKER_OPEN),
+        (START + 120, SkipReason.MISSED),
     )
 
 

@@ -98,6 +98,13 @@ def test_an_interval_that_is_held_back_is_not_missed() -> None:
     assert (inside.fire, inside.when, inside.skipped) == (MIDNIGHT, MIDNIGHT + 6 * 3600, 0)
 
 
+def test_outside_a_blackout_nothing_is_held_back() -> None:
+    """A run that is due now begins now, and blackouts are not among its reasons."""
+    planned = plan(task(Interval(seconds=60), blackouts=(NIGHT,)), ran(MIDNIGHT - 20_000), MIDNIGHT - 19_939, 0.0)
+
+    assert (planned.when, planned.because) == (MIDNIGHT - 19_940, (Reason.FROM_END,))
+
+
 BLACKED_OUT = {
     "an interval waits until the blackout ends": (Interval(seconds=3600), MIDNIGHT - 7200 - 1800),
     "so does a continuous task": (Continuous(restart_delay=3600), MIDNIGHT - 7200 - 1800),
@@ -126,6 +133,7 @@ def test_blackouts_that_leave_no_time_end_in_never() -> None:
 OPEN = {
     "an interval waits for the cooldown": (Interval(seconds=10), T0 + 300, T0 + 10),
     "a grid takes its first point after it": (Every(seconds=70), T0 + 330, T0 + 330),
+    "a point at its very end counts": (Every(seconds=100), T0 + 300, T0 + 300),
     "a cron does": (Cron(expression="*/2 * * * *"), T0 + 400, T0 + 400),
     "a long interval is not hurried": (Interval(seconds=900), T0 + 900, T0 + 900),
 }
@@ -166,7 +174,7 @@ def test_a_clock_that_steps_back_serves_nothing_twice(cadence: Cadence, back: fl
 
 def test_a_clock_that_steps_back_for_good_starts_the_schedule_anew() -> None:
     """From three hours on, what was served in the wrong future does not count."""
-    now = T0 - 86_400
+    now = T0 - 10_800
 
     planned = plan(task(Every(seconds=60)), ran(T0), now, 0.0)
 
@@ -214,7 +222,7 @@ def test_an_on_start_task_runs_once_for_each_time_its_pool_comes_up() -> None:
     assert (soon.fire, soon.skips) == (None, ((up + 300, SkipReason.COOLDOWN),))
     assert plan(declared, soon.past, up + 5000, 0.0, up_since=up + 300).skipped == 0
 
-    assert plan(declared, after, up + 900, 0.0, up_since=up + 900).fire == up + 903
+    assert plan(declared, after, up + 603, 0.0, up_since=up + 603).fire == up + 606
 
 
 def test_without_a_start_known_an_on_start_task_rests_for_its_cooldown() -> None:

@@ -60,7 +60,7 @@ def test_a_continuous_task_backs_off_until_it_held() -> None:
 
     waits = [
         restart_delay(cadence, retry, failures=failures, held_for=held, draw=draw)
-        for failures, held, draw in [(1, 0, 0.5), (1, 0, 0.1), (9, 0, 0.5), (9, HELD_S, 0.5), (0, 0, 0.5)]
+        for failures, held, draw in [(1, 0, 0.5), (1, 0, 0.1), (9, 0, 0.5), (9, HELD_S, 0.5), (0, 0, 0.99)]
     ]
 
     assert waits == [4, 3, 30, 3, 3]

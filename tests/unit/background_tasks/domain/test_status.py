@@ -160,6 +160,7 @@ OBJECTIVES = {
     "no run yet": (SEEN, None, "NoRunYet"),
     "in time": (replace(SEEN, history=(run(4.9),)), True, "OnTime"),
     "too late": (replace(SEEN, history=(run(5.1),)), False, "TooLate"),
+    "due for just so long": (replace(SEEN, history=(run(1),), next_start=T0 - 5), True, "OnTime"),
     "due for long": (replace(SEEN, history=(run(1),), next_start=T0 - 6), False, "Overdue"),
     "running meanwhile": (replace(SEEN, history=(run(1),), next_start=T0 - 6, running=1), True, "OnTime"),
 }
