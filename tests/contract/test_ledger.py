@@ -185,7 +185,13 @@ async def test_redis_tells_a_write_that_is_sent_again_once(redis: Redis, prefix:
 
 
 @pytest.mark.parametrize(
-    "garbage", ["no json", "[]", '{"failures":"many"}', '{"outcome":"Odd"}', '{"ended_at":NaN}', '{"run_now":7}']
+    "garbage",
+    [
+        *("no json", "[]", '{"failures":"many"}', '{"outcome":"Odd"}', '{"ended_at":NaN}', '{"run_now":7}'),
+        '{"ended_at":1' + "0" * 400 + "}",
+        "[" * 100_000,
+    ],
+    ids=range(8),
 )
 async def test_garbage_in_one_past_is_reported_and_left_out(redis: Redis, prefix: str, garbage: str) -> None:
     """The others are read as ever, and the next write mends it."""

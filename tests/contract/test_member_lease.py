@@ -68,7 +68,14 @@ async def test_redis_lets_a_dead_lease_expire_long_after_its_duration(redis: Red
     assert await redis.exists(f"{prefix}:members") == 0
 
 
-@pytest.mark.parametrize("garbage", ["no json", "[]", '{"version": "1"}', '{"version":1,"duration":"x","leaving":0}'])
+@pytest.mark.parametrize(
+    "garbage",
+    [
+        *("no json", "[]", '{"version": "1"}', '{"version":1,"duration":"x","leaving":0}', "[" * 100_000),
+        '{"version":1,"leaving":false,"duration":1' + "0" * 400 + "}",
+    ],
+    ids=range(6),
+)
 async def test_garbage_in_one_lease_is_reported_once_and_left_out(redis: Redis, prefix: str, garbage: str) -> None:
     """The others are read as ever, and the member itself writes it anew."""
     said: list[str] = []

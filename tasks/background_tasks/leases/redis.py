@@ -144,7 +144,7 @@ class RedisLeases:
                 raise ValueError(duration)
             leaving = raw["leaving"] is True
             return MemberRecord(member=member, version=str(raw["version"]), duration=duration, leaving=leaving)
-        except (ValueError, TypeError, KeyError):
+        except (ValueError, TypeError, KeyError, OverflowError, RecursionError):
             self._report_once(
                 f"lease {self._key(f'member:{member}')} is not a lease but {text[:80]!r}: left out; "
                 "its member writes it anew with its next renewal, or DEL it"

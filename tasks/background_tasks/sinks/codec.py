@@ -59,7 +59,7 @@ def load_run(text: str) -> RunRecord:
             message=str(raw.get("message", "")),
             worker=str(raw.get("worker", "")),
             fence=None if raw.get("fence") is None else Fence(**raw["fence"]),
-            report=raw.get("report") or EMPTY,
+            report=raw["report"] if isinstance(raw.get("report"), dict) else EMPTY,
         )
     except (KeyError, TypeError) as error:
         raise ValueError(f"not a run: {error}") from error
@@ -79,7 +79,7 @@ def read_or_report[T](load: Callable[[str], T], text: str, where: str, report: C
     """Read one entry; one that cannot be read is reported with its place and the remedy, and is None."""
     try:
         return load(text)
-    except ValueError as error:
+    except (ValueError, OverflowError, RecursionError) as error:
         report(
             f"{where} cannot be read ({error}) and is left out: {text[:80]!r}; delete it, or leave it to the next write"
         )
