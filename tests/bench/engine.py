@@ -79,7 +79,7 @@ class Bench:
         )
 
     async def arm(self, policies: Iterable[Policy], created_at: float) -> list[Task]:
-        """Hand a task per policy over, as a source would, and wait until all are filed and shown."""
+        """Hand a task per policy over, as a source would, and wait until all are filed."""
         tasks = []
         for number, policy in enumerate(policies):
             uid = TaskUid(str(uuid.UUID(int=number << 64 | 0xBE9C)))
@@ -88,8 +88,8 @@ class Bench:
             tasks.append(task)
             if not number % 500:
                 await asyncio.sleep(0)
-        while self.sink.shown < len(tasks):  # noqa: ASYNC110  # the sink is not the engine's to signal by
-            await asyncio.sleep(0.05)
+        while self.scheduler.next_start(tasks[-1].uid) is None:  # noqa: ASYNC110  # looks from outside
+            await asyncio.sleep(0.01)
         gc.collect()
         gc.freeze()  # as a worker does once its tasks are known
         return tasks

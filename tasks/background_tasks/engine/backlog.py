@@ -9,6 +9,8 @@ from background_tasks.ports import Clock
 
 FIRST_BACKOFF_S = 0.2
 MAX_BACKOFF_S = 10.0
+BUDGET_LOOK_S = 0.05
+"""An empty budget is looked at this often at the most."""
 
 
 class Backlog[K, V]:
@@ -36,6 +38,8 @@ class Backlog[K, V]:
             await self._filled.wait()
         keys = [key for key, _ in zip(self.waiting, range(most), strict=False)]
         self.at_work = {key: self.waiting.pop(key) for key in keys}
+        if not self.waiting:
+            self.waiting = {}  # an emptied dict keeps the memory of its best days
         return self.at_work
 
     def done(self) -> None:
@@ -56,6 +60,32 @@ class Backlog[K, V]:
     async def progress(self) -> None:
         """Return after some work was settled."""
         await self._progress.wait()
+
+
+class Budget:
+    """So many things per second, in bursts of up to a second's worth; `spend` may overdraw, `wait` makes up for it."""
+
+    def __init__(self, clock: Clock, per_second: float) -> None:
+        self._clock = clock
+        self._per_second = per_second
+        self._left = per_second
+        self._at = clock.monotonic()
+        self.lifted = False
+        """Nobody waits: there is no time left."""
+
+    def spend(self, count: int = 1) -> None:
+        """Count what was done."""
+        self._left -= count
+
+    async def wait(self) -> None:
+        """Return when something may be done."""
+        while not self.lifted:
+            now = self._clock.monotonic()
+            self._left = min(self._per_second, self._left + (now - self._at) * self._per_second)
+            self._at = now
+            if self._left > 0:
+                return
+            await asyncio.sleep(max(BUDGET_LOOK_S, -self._left / self._per_second))
 
 
 class Backoff:

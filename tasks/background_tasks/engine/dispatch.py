@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from background_tasks.engine.outcomes import Outcomes
     from background_tasks.engine.runs import Runs
 
-HOLD_S = 0.010
+HOLD_S = 0.005
 """The longest that starts or settlements go on before the loop gets air."""
 STEP_S = 0.5
 """A change of wall minus loop time beyond this is a step of the clock: everything is filed anew."""

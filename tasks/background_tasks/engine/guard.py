@@ -3,9 +3,10 @@
 Not here: what to do about a task that does it again and again (`scheduler`). Time that the whole process did not run
 (a stopped or starved process) is not a block and is not told.
 
-The loop beats every `BEAT_S`; the thread looks every `LOOK_S`. When a beat is overdue by more than the threshold, the
-thread asks which run the loop is in and copies its stack; the block is told when it is over, or every `STILL_S` while
-it lasts. A block is a task's only if that task was in the loop at every look.
+The loop beats every `BEAT_S`; the thread looks every `LOOK_S`. While a beat is overdue, the thread asks at each look
+which run the loop is in, and copies its stack at the first. A block beyond the threshold is told when it is over, and
+every `STILL_S` while it lasts. It is a task's if that task was in the loop at nearly every look, and at two at least:
+on a busy machine any innocent run may be the one that was interrupted.
 """
 
 import asyncio
@@ -26,6 +27,8 @@ BEAT_S = 0.05
 LOOK_S = 0.025
 STILL_S = 5.0
 """A block that lasts is told this often."""
+NEARLY = 0.75
+"""Share of the looks: the loop may be past the culprit, and not yet at the beat, when it is looked at last."""
 STACK_LINES = 40
 
 
@@ -35,7 +38,7 @@ class Block:
 
     seconds: float
     task: str
-    """Empty: no one task was seen in it each time."""
+    """Empty: no one task was seen in it nearly each time."""
     uid: TaskUid | None
     stack: str
     over: bool
@@ -84,16 +87,24 @@ class LoopGuard:
                 self._beat_at = now
                 block = None
                 continue
-            if block is not None and block.beats != self._beats:
-                self._tell(block, self._beat_at - block.since, over=True)
-                block = None
-            held = now - self._beat_at - BEAT_S
+            block = self._look(block, now)
+
+    def _look(self, block: "_Seen | None", now: float) -> "_Seen | None":
+        """Look at the loop; return the block that goes on."""
+        if block is not None and block.beats != self._beats:
+            held = self._beat_at - block.since
             if held > self._threshold:
-                block = block or _Seen(self._beat_at + BEAT_S, self._beats)
-                block.look(self._whose(), self._stack)
-                if held - block.told > STILL_S:
-                    block.told = held
-                    self._tell(block, held, over=False)
+                self._tell(block, held, over=True)
+            block = None
+        held = now - self._beat_at - BEAT_S
+        if held < LOOK_S:
+            return block
+        block = block or _Seen(self._beat_at + BEAT_S, self._beats)
+        block.look(self._whose(), self._stack)
+        if held - block.told > STILL_S:
+            block.told = held
+            self._tell(block, held, over=False)
+        return block
 
     def _whose(self) -> RunContext[object] | None:
         try:
@@ -107,7 +118,7 @@ class LoopGuard:
         return "".join(traceback.format_stack(frame)[-STACK_LINES:]) if frame is not None else ""
 
     def _tell(self, block: "_Seen", seconds: float, *, over: bool) -> None:
-        run = block.run
+        run = block.culprit
         self._on_block(
             Block(
                 seconds=seconds,
@@ -141,14 +152,19 @@ class _Seen:
         self.since = since
         self.beats = beats
         self.told = 0.0
-        self.run: RunContext[object] | None = None
         self.stack = ""
-        self._looks = 0
+        self._looks: list[RunContext[object] | None] = []
 
     def look(self, run: RunContext[object] | None, stack: Callable[[], str]) -> None:
-        """Add a look: the task counts while it is the same each time, the stack is that of the first."""
-        self._looks += 1
-        if self._looks == 1:
-            self.run, self.stack = run, stack()
-        elif run is not self.run:
-            self.run = None
+        """Add a look; the stack is that of the first one that saw the run."""
+        if not self.stack or (run is not None and not any(self._looks)):
+            self.stack = stack()
+        self._looks.append(run)
+
+    @property
+    def culprit(self) -> RunContext[object] | None:
+        """The run that was seen nearly each time, if there is one."""
+        seen = [run for run in self._looks if run is not None]
+        run = max(seen, key=seen.count, default=None)
+        times = seen.count(run) if run is not None else 0
+        return run if times > 1 and times >= NEARLY * len(self._looks) else None

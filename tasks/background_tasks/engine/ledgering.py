@@ -13,7 +13,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from background_tasks.domain.model import Fence, Past, RunRecord, Task, TaskUid
-from background_tasks.engine.backlog import Backlog, Backoff
+from background_tasks.engine.backlog import Backlog, Backoff, Budget
 from background_tasks.errors import Superseded, Unavailable
 from background_tasks.ports import Clock, RunLedger
 
@@ -58,9 +58,7 @@ class LedgerWriter:
         self._on_superseded = on_superseded
         self._weighty: Backlog[TaskUid, _Entry] = Backlog()
         self._light: Backlog[TaskUid, _Entry] = Backlog()
-        self._tokens = LIGHT_PER_S
-        self._filled_at = clock.monotonic()
-        self._hurry = False
+        self._budget = Budget(clock, LIGHT_PER_S)
         self.coalesced = 0
         """Runs that were not written one by one."""
 
@@ -95,12 +93,12 @@ class LedgerWriter:
 
     async def flush(self, uids: list[TaskUid] | None = None) -> None:
         """Return when everything (about these tasks) is written; budgets do not hold meanwhile."""
-        self._hurry = True
+        self._budget.lifted = True
         try:
             await self._flush(self._weighty, uids)
             await self._flush(self._light, uids)
         finally:
-            self._hurry = False
+            self._budget.lifted = False
 
     async def work_weighty(self) -> None:
         """Write for ever what must be written one by one."""
@@ -118,7 +116,7 @@ class LedgerWriter:
         backoff = Backoff(self._clock)
         while True:
             if backlog is self._light:
-                await self._budget()
+                await self._budget.wait()
             batch = await backlog.take(BATCH)
             failed = await self._write(list(batch.values()))
             for entry in failed:
@@ -130,16 +128,6 @@ class LedgerWriter:
             if backoff.failures == 0:
                 _log.warning("the ledger does not answer; %d tasks wait to be written", len(backlog.waiting))
             await backoff.wait()
-
-    async def _budget(self) -> None:
-        """Wait until a batch of short tasks may be written."""
-        while not self._hurry:
-            now = self._clock.monotonic()
-            self._tokens = min(LIGHT_PER_S, self._tokens + (now - self._filled_at) * LIGHT_PER_S)
-            self._filled_at = now
-            if self._tokens > 0:
-                return
-            await asyncio.sleep(BATCH / LIGHT_PER_S)
 
     async def _write(self, entries: list[_Entry]) -> list[_Entry]:
         """Write a batch; return the entries that are not fully written."""
@@ -167,7 +155,7 @@ class LedgerWriter:
                 self._on_superseded(note.task, note.fence)
             del entry.notes[0]
             if not entry.weighty:
-                self._tokens -= 1
+                self._budget.spend()
         return True
 
     def _put_back(self, backlog: Backlog[TaskUid, _Entry], entry: _Entry) -> None:

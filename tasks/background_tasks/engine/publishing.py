@@ -3,8 +3,8 @@
 Not here: what a status says (`domain.status`), budgets of the cluster (`sinks`).
 
 A condition that changed is shown at once, and so is each run of a task that runs once a minute or less. A task that
-runs more often is shown at most every 30 s. What waits is built only when its turn has come, so the last state is the
-one that is shown.
+runs more often is shown at most every 30 s, and only as far as the budget goes. What waits is built only when its turn
+has come, so the last state is the one that is shown.
 """
 
 import asyncio
@@ -12,15 +12,17 @@ import logging
 from collections.abc import Callable, Mapping
 
 from background_tasks.domain.model import TaskUid
-from background_tasks.engine.backlog import Backlog, Backoff
+from background_tasks.engine.backlog import Backlog, Backoff, Budget
 from background_tasks.engine.records import Armed, is_long
 from background_tasks.errors import Unavailable
 from background_tasks.ports import Clock, StatusSink
 
 QUIET_S = 30.0
 """A task that runs often is shown no more often than this."""
+USUAL_PER_S = 250.0
+"""Budget for what is not urgent: a status takes some 60 µs to build, so this is a sixtieth of a core."""
 BATCH = 20
-"""Statuses built before the loop gets air; each takes some 20 µs."""
+"""Statuses built before the loop gets air."""
 
 _log = logging.getLogger(__name__)
 
@@ -32,36 +34,55 @@ class StatusWriter:
         self._sink = sink
         self._clock = clock
         self._describe = describe
-        self.backlog: Backlog[TaskUid, Armed | None] = Backlog()
+        self._urgent: Backlog[TaskUid, Armed | None] = Backlog()
+        self._usual: Backlog[TaskUid, Armed | None] = Backlog()
+        self._budget = Budget(clock, USUAL_PER_S)
 
     def ran(self, record: Armed) -> None:
         """A run ended: show it now or leave it to a later one."""
         live = record.lively()
-        if is_long(record.task.policy) or self._clock.monotonic() - live.shown_at >= QUIET_S:
-            self.show(record)
+        now = self._clock.monotonic()
+        if now - live.shown_at >= QUIET_S:
+            live.shown_at = now
+            self._usual.put(record.task.uid, record)
+        elif is_long(record.task.policy):
+            self._urgent.put(record.task.uid, record)
 
     def show(self, record: Armed) -> None:
-        """Show the task soon."""
-        if record.live is not None:
-            record.live.shown_at = self._clock.monotonic()
-        self.backlog.put(record.task.uid, record)
+        """A condition changed, or may have: show it at once."""
+        self._usual.drop(record.task.uid)
+        self._urgent.put(record.task.uid, record)
+
+    def introduce(self, record: Armed) -> None:
+        """The task is new here: show it soon."""
+        self._usual.put(record.task.uid, record)
 
     def withdraw(self, uid: TaskUid) -> None:
         """The task is gone."""
-        self.backlog.put(uid, None)
+        self._usual.drop(uid)
+        self._urgent.put(uid, None)
 
-    async def work(self) -> None:
-        """Show for ever."""
+    async def work_urgent(self) -> None:
+        """Show for ever what is urgent."""
+        await self._work(self._urgent)
+
+    async def work_usual(self) -> None:
+        """Show for ever what is not, within the budget."""
+        await self._work(self._usual)
+
+    async def _work(self, backlog: Backlog[TaskUid, Armed | None]) -> None:
         backoff = Backoff(self._clock)
         while True:
-            batch = await self.backlog.take(BATCH)
-            if not await self._show(batch):
+            if backlog is self._usual:
+                await self._budget.wait()
+            batch = await backlog.take(BATCH)
+            if not await self._show(backlog, batch):
                 await backoff.wait()
                 continue
             backoff.reset()
             await asyncio.sleep(0)
 
-    async def _show(self, batch: dict[TaskUid, Armed | None]) -> bool:
+    async def _show(self, backlog: Backlog[TaskUid, Armed | None], batch: dict[TaskUid, Armed | None]) -> bool:
         shown: set[TaskUid] = set()
         try:
             for uid, record in batch.items():
@@ -70,16 +91,23 @@ class StatusWriter:
                 else:
                     await self._sink.publish(uid, self._describe(record))
                 shown.add(uid)
+            if backlog is self._usual:
+                self._budget.spend(len(batch))
         except Unavailable as error:
             _log.warning("the status sink does not answer; %d statuses wait: %s", len(batch) - len(shown), error)
             return False
         finally:
             for uid in batch.keys() - shown:
-                self.backlog.waiting.setdefault(uid, batch[uid])
-            self.backlog.done()
+                backlog.waiting.setdefault(uid, batch[uid])
+            backlog.done()
         return True
 
     async def flush(self) -> None:
-        """Return when everything was shown."""
-        while not self.backlog.is_empty:
-            await self.backlog.progress()
+        """Return when everything was shown; the budget does not hold meanwhile."""
+        self._budget.lifted = True
+        try:
+            for backlog in (self._urgent, self._usual):
+                while not backlog.is_empty:
+                    await backlog.progress()
+        finally:
+            self._budget.lifted = False

@@ -83,6 +83,8 @@ class Runs:
         if move is DueMove.SKIP:
             self._outcomes.skipped(record, fire, SkipReason.OVERLAP)
         else:
+            if live.queued is not None:
+                self._outcomes.skipped(record, live.queued.fire, SkipReason.OVERLAP)
             live.queued = Waiting(record, fire, kind)
         if move is DueMove.REPLACE:
             for run in live.runs:
@@ -103,14 +105,14 @@ class Runs:
             if live.grid and kind is not FireKind.RUN_NOW:
                 self._move_on(record, fire)
             return
-        self._start(Waiting(record, fire, kind), live.group, right)
+        self._start(record, fire, kind, group=live.group, fence=right)
 
-    def _start(self, served: Waiting, group: str | None, fence: Fence | None) -> None:
-        record, live = served.record, served.record.lively()
+    def _start(self, record: Armed, fire: float, kind: FireKind, *, group: str | None, fence: Fence | None) -> None:
+        live = record.lively()
         binding = record.binding
         assert isinstance(binding, Binding)
         self._count += 1
-        run = Run(record, served.fire, served.kind, fence, f"{self._place.worker}-{self._count:x}")
+        run = Run(record, fire, kind, fence, f"{self._place.worker}-{self._count:x}")
         run.group = group
         run.prepare(self._place, call_for(live.isolation, binding), binding.params)
         live.runs.append(run)
@@ -118,12 +120,14 @@ class Runs:
         if live.weighty:
             run.claim = self._claim if record.task.policy.guarantee is Guarantee.AT_MOST_ONCE else self._note
         self.executor.start(run)
-        if run.outcome is None and live.grid and run.kind is not FireKind.RUN_NOW:
-            self._fresh.append(run)
-            if len(self._fresh) == 1:
-                self.dispatcher.later(FRESH_S, self._look_at_fresh)
-        else:
+        if run.outcome is not None:
+            return  # it has ended already and is planned with its end
+        if not live.grid or kind is FireKind.RUN_NOW:
             run.seen = True
+            return
+        self._fresh.append(run)
+        if len(self._fresh) == 1:
+            self.dispatcher.later(FRESH_S, self._look_at_fresh)
 
     async def _claim(self, run: Run) -> bool:
         """Write that this fire time is being served; wait for a ledger that does not answer."""
@@ -205,7 +209,7 @@ class Runs:
             live.waiting = None
             right = self._slots.right(record.slot)
             if right is not NOT_OURS and isinstance(record.binding, Binding):
-                self._start(waiting, group, right)
+                self._start(record, waiting.fire, waiting.kind, group=group, fence=right)
                 continue
             self._groups.leave(group)
             self._consider(record)

@@ -136,7 +136,8 @@ class Scheduler:
                 for work in (
                     self._ledger.work_weighty,
                     self._ledger.work_light,
-                    self._status.work,
+                    self._status.work_urgent,
+                    self._status.work_usual,
                     self._tasks.loader.work,
                 )
             ]
@@ -272,6 +273,10 @@ class Scheduler:
         """Say why a task runs when it does, or does not run; None for an unknown one."""
         record = self._tasks.find(uid)
         return None if record is None else self._views.explain(record, self._dispatcher.up_since)
+
+    async def shown(self) -> None:
+        """Return when the status of every task was handed to the sink, as fast as it takes them."""
+        await self._status.flush()
 
     # --- within --------------------------------------------------------------------------------------------------
 

@@ -139,7 +139,7 @@ class TaskList:
             if record.past is None:
                 record.past = NO_PAST
             self.consider(record)
-            self._show(record)
+            self._introduce(record)
         elif self._slots.is_open(record.slot):
             record.past = None
             self.loader.ask(record, self._slots.fence(record.slot))
@@ -169,7 +169,13 @@ class TaskList:
             return  # lost and gained again meanwhile: another answer is on its way
         record.past = self.outcomes.found(record, past or NO_PAST, fence)
         self.consider(record)
-        self._show(record)
+        self._introduce(record)
+
+    def _introduce(self, record: Armed) -> None:
+        if isinstance(record.binding, Binding):
+            self.status.introduce(record)
+        else:
+            self.status.show(record)
 
     def _show(self, record: Armed) -> None:
         if self._slots.is_open(record.slot):

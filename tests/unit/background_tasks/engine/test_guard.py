@@ -34,7 +34,7 @@ async def test_a_block_names_its_task_and_shows_its_stack(real_world: Any, until
 
     await real_world.live(story, guard=True)
     task, seconds, stack = real_world.watcher.blocks[0]
-    assert (task, 0.2 < seconds < 1.5) == ("a/blocks", True)
+    assert (task, 0.2 < seconds < 5) == ("a/blocks", True)
     assert "in hold" in stack
 
 
@@ -43,7 +43,7 @@ async def test_a_loop_that_answers_is_not_blocked(real_world: Any, until: Any) -
     runs: list[int] = []
 
     async def short(ctx: Any) -> None:
-        hold(0.005)
+        hold(0.002)
         runs.append(1)
 
     async def story(w: Any) -> None:
