@@ -97,24 +97,24 @@ def by_calendar(task: Task, past: Past, now: float, draw: float) -> Plan:
     if fire is None:
         return never(past, *because, Reason.NEVER)
     if fire <= now:
-        return _overdue(task, past, now, draw, floor, because)
+        return _overdue(task, past, now, draw, floor, because=because)
     if not schedule.blackouts and past.opened_at is None:
         return begin(task, past, fire, now, draw, kind=FireKind.SCHEDULED, because=because)
-    return _open(task, past, now, draw, floor, because)
+    return _open(task, past, now, draw, floor, because=because)
 
 
 def _lies_ahead(instant: float | None, now: float) -> bool:
     return instant is not None and instant - now >= CLOCK_BACK_S
 
 
-def _overdue(task: Task, past: Past, now: float, draw: float, floor: float, because: tuple[Reason, ...]) -> Plan:
+def _overdue(task: Task, past: Past, now: float, draw: float, floor: float, *, because: tuple[Reason, ...]) -> Plan:
     """Plan where at least one fire time is over."""
     verdict = settle(task, past, floor, now)
     if verdict.decided is not None:
         past = replace(past, fired_at=verdict.decided)
     fire = verdict.fire
     if fire is None:
-        planned = _open(task, past, now, draw, floor, (*because, Reason.LEFT_OUT))
+        planned = _open(task, past, now, draw, floor, because=(*because, Reason.LEFT_OUT))
     else:
         missed = now - fire > MISSED_GRACE_S + task.policy.schedule.jitter
         cause = Reason.BACKLOG if verdict.backlog else Reason.CATCH_UP if missed or verdict.skipped else Reason.LATE
@@ -124,7 +124,7 @@ def _overdue(task: Task, past: Past, now: float, draw: float, floor: float, beca
     return replace(planned, skips=verdict.skips, skipped=verdict.skipped)
 
 
-def _open(task: Task, past: Past, now: float, draw: float, floor: float, because: tuple[Reason, ...]) -> Plan:
+def _open(task: Task, past: Past, now: float, draw: float, floor: float, *, because: tuple[Reason, ...]) -> Plan:
     """Plan the next fire time that neither a blackout nor an open breaker leaves out."""
     schedule = task.policy.schedule
     floor = max(floor, past.fired_at) if past.fired_at is not None else floor

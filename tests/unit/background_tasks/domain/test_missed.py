@@ -65,21 +65,25 @@ def oracle(task: Task, fired_at: float, now: float) -> tuple[float | None, list[
 
 @settings(max_examples=300, deadline=None)
 @given(
-    st.sampled_from(MissedPolicy),
-    st.integers(1, 12),
-    st.sampled_from([1.0, 60.0, 90.0, 1800.0, 7000.0]),
-    st.sampled_from(Spread),
-    st.booleans(),
+    st.builds(
+        task,
+        st.builds(
+            Schedule,
+            cadence=st.builds(Every, seconds=st.sampled_from([1.0, 60.0, 90.0, 1800.0, 7000.0])),
+            spread=st.sampled_from(Spread),
+            blackouts=st.sampled_from([(), (NOON,)]),
+        ),
+        st.sampled_from(MissedPolicy),
+        limit=st.integers(1, 12),
+    ),
     st.floats(0, 40),
     st.floats(0, DAY),
 )
-def test_every_policy_agrees_with_a_walk_over_all_fire_times(
-    policy: MissedPolicy, limit: int, period: float, spread: Spread, blackout: bool, periods_off: float, shift: float
-) -> None:
+def test_every_policy_agrees_with_a_walk_over_all_fire_times(declared: Task, periods_off: float, shift: float) -> None:
     """Which one is served, which are left out and why, what comes next: grids with spread and blackouts."""
-    schedule = Schedule(cadence=Every(seconds=period), spread=spread, blackouts=(NOON,) if blackout else ())
-    declared, fired_at = task(schedule, policy, limit=limit), START + shift
-    now = fired_at + periods_off * period
+    cadence, fired_at = declared.policy.schedule.cadence, START + shift
+    assert isinstance(cadence, Every)
+    now = fired_at + periods_off * cadence.seconds
 
     planned = plan(declared, Past(fired_at=fired_at), now, 0.0)
 

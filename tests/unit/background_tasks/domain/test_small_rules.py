@@ -81,6 +81,7 @@ UNMET = {
 
 @pytest.mark.parametrize(("needs", "chat", "flag", "services", "flags", "names"), UNMET.values(), ids=UNMET.keys())
 def test_unmet_needs_are_named(
+    *,
     needs: frozenset[str],
     chat: bool,
     flag: str | None,

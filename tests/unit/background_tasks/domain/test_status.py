@@ -48,45 +48,45 @@ def run(late: float, outcome: Outcome = Outcome.SUCCEEDED) -> RunRecord:
     )
 
 
+SEEN_ALL = replace(
+    SEEN,
+    slot=3,
+    fence=Fence(realm="ab", slot=3, epoch=7),
+    history=(run(0.1, Outcome.FAILED), run(0.5)),
+    succeeded=8,
+    failed=1,
+    skipped=2,
+    last_skip=(T0 - 70, SkipReason.OVERLAP),
+)
+LAST = {
+    "scheduledFor": "2023-11-14T22:13:10Z",
+    "startedAt": "2023-11-14T22:13:10.500Z",
+    "endedAt": "2023-11-14T22:13:10.750Z",
+    "outcome": "Succeeded",
+    "attempt": 1,
+    "lateness": "500ms",
+}
+STAMP = {"observedGeneration": 4, "lastTransitionTime": "2023-11-14T22:13:20Z"}
+
+
 def test_the_whole_status() -> None:
     """Everything that is known, as the resource spells it, and nothing else."""
-    past = Past(success_at=T0 - 9, failures=0)
-    observed = replace(
-        SEEN,
-        slot=3,
-        fence=Fence(realm="ab", slot=3, epoch=7),
-        history=(run(0.1, Outcome.FAILED), run(0.5)),
-        succeeded=8,
-        failed=1,
-        skipped=2,
-        last_skip=(T0 - 70, SkipReason.OVERLAP),
-    )
-    last = {
-        "scheduledFor": "2023-11-14T22:13:10Z",
-        "startedAt": "2023-11-14T22:13:10.500Z",
-        "endedAt": "2023-11-14T22:13:10.750Z",
-        "outcome": "Succeeded",
-        "attempt": 1,
-        "lateness": "500ms",
-    }
-    stamp = {"observedGeneration": 4, "lastTransitionTime": "2023-11-14T22:13:20Z"}
-
-    assert status(TASK, past, observed=observed) == {
+    assert status(TASK, Past(success_at=T0 - 9), observed=SEEN_ALL) == {
         "conditions": [
-            {"type": "Ready", "status": "True", "reason": "Armed", "message": "", **stamp},
-            {"type": "ObjectiveMet", "status": "True", "reason": "OnTime", "message": "", **stamp},
-            {"type": "BreakerClosed", "status": "True", "reason": "Closed", "message": "", **stamp},
+            {"type": "Ready", "status": "True", "reason": "Armed", "message": "", **STAMP},
+            {"type": "ObjectiveMet", "status": "True", "reason": "OnTime", "message": "", **STAMP},
+            {"type": "BreakerClosed", "status": "True", "reason": "Closed", "message": "", **STAMP},
         ],
         "observedGeneration": 4,
         "worker": "w1",
         "slot": 3,
         "fence": "ab/3/7",
-        "lastRun": last,
+        "lastRun": LAST,
         "nextRunTime": "2023-11-14T22:14:20Z",
         "lastSuccessTime": "2023-11-14T22:13:11Z",
         "consecutiveFailures": 0,
         "runs": {"succeeded": 8, "failed": 1, "skipped": 2},
-        "history": [last],
+        "history": [LAST],
         "lastSkip": {"reason": "Overlap", "at": "2023-11-14T22:12:10Z"},
     }
 
