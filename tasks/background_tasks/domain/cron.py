@@ -9,6 +9,7 @@ Not here: parsing (cronsim's), grids, offsets, policies. Local time follows two 
 
 import copy
 import math
+from collections.abc import Sequence
 from datetime import UTC, datetime, tzinfo
 from difflib import get_close_matches
 from functools import lru_cache
@@ -91,8 +92,21 @@ def check_cron(expression: str, zone: str = "UTC") -> str | None:
     try:
         never = never_fires(Cron(expression=expression, zone=zone))
     except CronSimError as refused:
-        return f"cron {expression!r} cannot be read ({refused}); see `man 5 crontab` for what a field may say"
+        if not _reads_in_any_month(fields):
+            return f"cron {expression!r} cannot be read ({refused}); see `man 5 crontab` for what a field may say"
+        never = True  # the parser refuses a day that none of its months has
     return f"cron {expression!r} never fires: no such date exists; correct the day or the month" if never else None
+
+
+def _reads_in_any_month(fields: Sequence[str]) -> bool:
+    """Say whether a cron could be read if its months were any, and its days were."""
+    minute, hour, day, month, weekday = fields
+    for trial in ((minute, hour, day, "*", weekday), (minute, hour, "*", month, weekday)):
+        try:
+            CronSim(" ".join(trial), datetime.fromtimestamp(ANCHOR, UTC))
+        except CronSimError:
+            return False
+    return True
 
 
 def check_zone(zone: str) -> str | None:

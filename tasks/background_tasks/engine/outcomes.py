@@ -121,6 +121,7 @@ def _unserved(counted: Past, before: Past) -> Past:
         started_at=before.started_at,
         ended_at=before.ended_at,
         run_now=before.run_now,
+        owed=before.owed,
     )
 
 
@@ -139,5 +140,5 @@ def _follow(run: Run, past: Past, outcome: Outcome) -> Past:
     if not run.redo or run.task.policy.guarantee is Guarantee.AT_MOST_ONCE:
         return after
     if run.before is not None and past.fired_at == run.fire:
-        past = replace(past, fired_at=run.before.fired_at)
+        past = replace(past, fired_at=run.before.fired_at, owed=run.before.owed)
     return _unserved(after, past)

@@ -219,6 +219,9 @@ PROBLEMS = {
     "four fields": (("0 2 * *", "UTC"), "cron '0 2 * *' has 4 fields; give five"),
     "seconds": (("0 0 2 * * *", "UTC"), "cron '0 0 2 * * *' has 6 fields; give five"),
     "nothing": (("", "UTC"), "cron '' has 0 fields; give five"),
+    "February 31": (("0 0 31 2 *", "UTC"), "cron '0 0 31 2 *' never fires: no such date exists"),
+    "June 31 or April 31": (("0 0 31 4,6 *", "UTC"), "cron '0 0 31 4,6 *' never fires: no such date exists"),
+    "day 32": (("0 0 32 2 *", "UTC"), "cron '0 0 32 2 *' cannot be read (Bad day-of-month)"),
     "minute 61": (("61 * * * *", "UTC"), "cron '61 * * * *' cannot be read (Bad minute)"),
     "an unknown zone": (
         ("0 2 * * *", "Europe/Berlim"),
