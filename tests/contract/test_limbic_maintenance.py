@@ -214,7 +214,7 @@ async def test_missing_and_wrong_vectors_are_asked_for(world: World) -> None:
     await plant_vector(world)
 
     report = await world.maintain()
-    again = await world.maintain(at=NOW_S + 60, due_after=0)
+    again = await world.maintain(at=NOW_S + 60, due_after_days=0)
 
     asked = sorted(fields["id"] for fields in await asked_for(world))
     everyone = [uuid for (uuid,) in await world.run("MATCH (n:Entity) RETURN n.uuid ORDER BY n.uuid")]

@@ -8,7 +8,6 @@ import json
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import timedelta
 from itertools import batched
 from typing import Any, Literal, Self
 
@@ -19,11 +18,13 @@ from background_tasks.errors import BackgroundTaskError, Superseded
 from background_tasks.knowledge.context import run_context, service
 from background_tasks.knowledge.graph.cursors import Position, move, read_cursor
 from background_tasks.knowledge.graph.decay import Fade
-from background_tasks.knowledge.graph.fading import Look, Rules, Weak, any_due, count_ties, look
-from background_tasks.knowledge.graph.model import Tier
+from background_tasks.knowledge.graph.fading import Look, Rules, Weak, any_due, look
+from background_tasks.knowledge.graph.model import DAY_MS, Tier
+from background_tasks.knowledge.graph.pages import count_ties, tie_pages
 from background_tasks.knowledge.graph.store import Graph, Queryable
 from background_tasks.knowledge.graph.tombstones import BURY, burials, facts_of
 from background_tasks.knowledge.reports import publish
+from background_tasks.ports import Clock
 
 type Outcome = Literal["ok", "partial", "noop", "superseded", "error"]
 
@@ -32,6 +33,8 @@ KIND = "prune"
 MS = 1000
 SLOW_S = 0.5
 """A settling query slower than this halves the next batch: none may hold the graph for over a second."""
+QUICK_S = 0.2
+"""One that is quicker doubles it again."""
 LEAST_BATCH = 100
 
 
@@ -42,13 +45,13 @@ class Params(TaskParams):
     max_half_life_days: float = Field(180.0, gt=0, description="However often a tie is used, it fades this fast.")
     guild_stretch: float = Field(2.0, ge=1, description="How many times longer the half-life of guild ties is.")
     invalid_divisor: float = Field(4.0, ge=1, description="How many times shorter that of contradicted ties is.")
-    settled_for: timedelta = Field(timedelta(hours=1), gt=timedelta(0), description="Younger settlements stand.")
+    settled_for_s: float = Field(3600.0, gt=0, description="Seconds for which a settlement stands.")
     prune_below: float = Field(0.05, ge=0, le=1, description="Ties weaker than this are pruned.")
     prune_uses: int = Field(3, ge=0, description="Ties used this often or more are never pruned.")
     cap_share: float = Field(0.02, ge=0, le=1, description="The most a pass prunes, as a share of all ties.")
     cap_least: int = Field(50, ge=0, description="The cap is never lower than this.")
-    keep_tombstones: timedelta = Field(timedelta(days=30), gt=timedelta(0), description="How long an undo works.")
-    batch: int = Field(5000, ge=1, le=100_000, description="Ties settled by one query.")
+    keep_tombstones_days: float = Field(30.0, gt=0, description="How long an undo works.")
+    batch: int = Field(5000, ge=1, le=100_000, description="The most ties settled by one query.")
     prune_batch: int = Field(500, ge=1, le=5000, description="Ties buried by one query.")
     dry_run: bool = Field(False, description="Tell what would happen, change nothing.")
 
@@ -62,7 +65,7 @@ class Params(TaskParams):
                 guild_stretch=self.guild_stretch,
                 invalid_divisor=self.invalid_divisor,
             ),
-            settled_for_ms=_ms(self.settled_for),
+            settled_for_ms=int(self.settled_for_s * MS),
             prune_below=self.prune_below,
             prune_uses=self.prune_uses,
         )
@@ -96,7 +99,7 @@ def pass_at(now: int, last: Pass | None, ties: int, params: Params) -> Pass:
 
     Times are epoch milliseconds. A clock that was set back begins a new pass, whose `as_of` is the clock's.
     """
-    if last is not None and 0 <= now - last.as_of < _ms(params.settled_for):
+    if last is not None and 0 <= now - last.as_of < params.rules.settled_for_ms:
         return last
     batch = 0 if last is None else last.batch
     return Pass(as_of=now, batch=batch, prune_left=max(params.cap_least, int(ties * params.cap_share)))
@@ -117,6 +120,26 @@ async def kg_decay_task(kg_manager: Queryable) -> TaskReport:
         await publish(decay.report("error", str(error)), service("redis"), topic=NAME)
         raise
     return await publish(decay.report(), service("redis"), topic=NAME)
+
+
+class Pace:
+    """How many ties a query takes: fewer when the server is slow, as many as allowed when it is not."""
+
+    def __init__(self, most: int, clock: Clock) -> None:
+        self.size = self.asked = self._most = most
+        self._clock = clock
+        self._begun = 0.0
+
+    def __enter__(self) -> None:
+        self._begun = self._clock.monotonic()
+        self.asked = self.size
+
+    def __exit__(self, *_: object) -> None:
+        took = self._clock.monotonic() - self._begun
+        if took > SLOW_S:
+            self.size = max(min(self.size, LEAST_BATCH), self.size // 2)
+        elif took < QUICK_S:
+            self.size = min(self._most, self.size * 2)
 
 
 class _Decay:
@@ -142,7 +165,7 @@ class _Decay:
         if not self.params.dry_run:
             await self._settle()
         as_of, most = self.serving.as_of, self.serving.prune_left
-        found = await look(self.graph, self.params.rules, as_of=as_of, ties=self.ties, most=most)
+        found = await look(self.graph, self.params.rules, as_of=as_of, most=most, size=self.params.batch)
         self.found = found
         if self.params.dry_run:
             self.settled = found.due
@@ -153,19 +176,23 @@ class _Decay:
             await self._move("RETURN 1", {}, replace(self.serving, batch=-1))
 
     async def _settle(self) -> None:
+        """Settle page by page, then whatever others wrote meanwhile, until nothing is due."""
         cut = self.serving.as_of - self.params.rules.settled_for_ms
         if not await any_due(self.graph, cut):
             return
-        size = self.params.batch
+        pace = Pace(self.params.batch, self.run.clock)
+        instants = {"cut": cut, "as_of": self.serving.as_of}
+        for low, high in await tie_pages(self.graph, self.params.batch):
+            await self._settle_all(pace, self.params.rules.settle(), {**instants, "low": low, "high": high})
+        await self._settle_all(pace, self.params.rules.settle_rest(), instants)
+
+    async def _settle_all(self, pace: Pace, effect: str, params: Mapping[str, object]) -> None:
         while True:
-            begun = self.run.clock.monotonic()
-            params = {"cut": cut, "as_of": self.serving.as_of, "batch": size}
-            told = await self._move(self.params.rules.settle(), params, self.serving)
+            with pace:
+                told = await self._move(effect, {**params, "batch": pace.size}, self.serving)
             self.settled += told[0]
-            if told[0] < size:
+            if told[0] < pace.asked:
                 return
-            if self.run.clock.monotonic() - begun > SLOW_S:
-                size = max(min(size, LEAST_BATCH), size // 2)
 
     async def _prune(self, found: Look) -> None:
         if found.weakest:
@@ -175,7 +202,7 @@ class _Decay:
             params = {
                 "burials": burials(facts, KIND, self.serving.as_of),
                 "kind": KIND,
-                "purge_at": self.serving.as_of + _ms(self.params.keep_tombstones),
+                "purge_at": self.serving.as_of + int(self.params.keep_tombstones_days * DAY_MS),
             }
             after = replace(self.serving, prune_left=self.serving.prune_left - len(batch))
             told = await self._move(BURY + "RETURN buried", params, after)
@@ -235,7 +262,3 @@ def _state_of(found: Look) -> dict[str, object]:
 
 def _tier_name(tier: int) -> str:
     return Tier(tier).name.lower() if tier in set(Tier) else str(tier)
-
-
-def _ms(duration: timedelta) -> int:
-    return int(duration.total_seconds() * MS)

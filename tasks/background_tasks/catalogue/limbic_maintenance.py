@@ -6,7 +6,6 @@ here: what the steps do (`knowledge.upkeep`), forgetting by weakness (`kg_decay`
 
 from collections.abc import Mapping
 from dataclasses import replace
-from datetime import timedelta
 from typing import Any, Literal, cast
 
 from pydantic import Field
@@ -15,6 +14,7 @@ from background_tasks.authoring import RunContext, TaskParams, TaskReport, backg
 from background_tasks.errors import BackgroundTaskError, NotLeader, Superseded
 from background_tasks.knowledge.context import run_context, service
 from background_tasks.knowledge.graph.cursors import Position, read_cursor
+from background_tasks.knowledge.graph.model import DAY_MS
 from background_tasks.knowledge.graph.store import Graph, Queryable
 from background_tasks.knowledge.keys import keys_of_run
 from background_tasks.knowledge.reports import publish
@@ -49,17 +49,17 @@ gone."""
 class Params(TaskParams):
     """What `spec.params` may say."""
 
-    due_after: timedelta = Field(timedelta(days=7), ge=timedelta(0), description="Time from a success to the next.")
+    due_after_days: float = Field(7.0, ge=0, description="Time from a success to the next.")
     batch: int = Field(5000, ge=1, le=100_000, description="Things changed by one query.")
     check_batch: int = Field(500, ge=1, le=5000, description="Things whose surroundings one query reads.")
     cap_share: float = Field(0.02, ge=0, le=1, description="The most a pass removes, as a share of nodes and of ties.")
     cap_least: int = Field(50, ge=0, description="The cap is never lower than this.")
     tombstones: int = Field(200_000, ge=0, description="Tombstones purged by one pass; no live data.")
     vectors: int = Field(5000, ge=0, description="Embeddings asked for by one pass.")
-    retention: timedelta = Field(timedelta(days=90), gt=timedelta(0), description="Where a policy says no other.")
-    anchors_kept: timedelta = Field(timedelta(days=7), ge=timedelta(0), description="After an epoch used them.")
-    channel_dead: timedelta = Field(timedelta(days=90), gt=timedelta(0), description="Silence after which it is dead.")
-    keep_tombstones: timedelta = Field(timedelta(days=30), gt=timedelta(0), description="How long an undo works.")
+    retention_days: float = Field(90.0, gt=0, description="Of episodes, where a policy says no other.")
+    anchors_kept_days: float = Field(7.0, ge=0, description="How long anchors stay after an epoch used them.")
+    channel_dead_days: float = Field(90.0, gt=0, description="Silence after which a channel is dead.")
+    keep_tombstones_days: float = Field(30.0, gt=0, description="How long an undo works.")
     snapshot_room: float = Field(1.2, ge=1, description="Free memory that a copy needs, in sizes of the graph.")
     dry_run: bool = Field(False, description="Tell what would happen, change nothing.")
 
@@ -73,10 +73,10 @@ class Params(TaskParams):
             cap_least=self.cap_least,
             tombstones=self.tombstones,
             vectors=self.vectors,
-            retention=_ms(self.retention),
-            anchors_kept=_ms(self.anchors_kept),
-            channel_dead=_ms(self.channel_dead),
-            tombstone_kept=_ms(self.keep_tombstones),
+            retention=int(self.retention_days * DAY_MS),
+            anchors_kept=int(self.anchors_kept_days * DAY_MS),
+            channel_dead=int(self.channel_dead_days * DAY_MS),
+            tombstone_kept=int(self.keep_tombstones_days * DAY_MS),
             snapshot_room=self.snapshot_room,
         )
 
@@ -114,7 +114,7 @@ def mark_at(now: int, last: Mark, sizes: tuple[int, int], params: Params) -> Mar
     """
     if last.started and last.step < len(STEPS):
         return last
-    if last.success_at and 0 <= now - last.success_at < _ms(params.due_after):
+    if last.success_at and 0 <= now - last.success_at < params.due_after_days * DAY_MS:
         return None
     nodes, ties = (max(params.cap_least, int(size * params.cap_share)) for size in sizes)
     return Mark(started=now, batch=last.batch, nodes_left=nodes, edges_left=ties, success_at=last.success_at)
@@ -219,7 +219,3 @@ class _Upkeep:
                 "dry_run": self.run.params.dry_run,
             },
         )
-
-
-def _ms(duration: timedelta) -> int:
-    return int(duration.total_seconds() * MS)

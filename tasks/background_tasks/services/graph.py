@@ -28,6 +28,8 @@ CALL_TIMEOUT_S = 65.0
 CONNECTIONS = 64
 COPY_POLL_S = 0.1
 COPY_POLLS = 600
+COPY_TRIES = 10
+"""Whatever the server tells of its children: one that has ended is reaped a moment later."""
 MIB = 1024 * 1024
 
 _NO_CHILD = "could not fork"
@@ -91,12 +93,13 @@ class KnowledgeGraph:
 
         The server copies in a child process and has one child at a time: another copy or a save is waited for.
         """
-        waits = itertools.chain([0.0], itertools.repeat(COPY_POLL_S, COPY_POLLS))  # a child may just have ended
-        while not await self._copied(name):
-            wait = next(waits, None)
-            if wait is None or (wait and not await self._child_lives()):
+        for tries in itertools.count(1):
+            if await self._copied(name):
+                return
+            may_wait = tries < COPY_TRIES or (tries < COPY_POLLS and await self._child_lives())
+            if not may_wait:
                 raise Unavailable(f"graph: copy graph: {_NO_CHILD}: memory is short; nothing was changed")
-            await asyncio.sleep(wait)
+            await asyncio.sleep(COPY_POLL_S)
 
     async def _copied(self, name: str) -> bool:
         """Try to copy. False: the server could start no child."""

@@ -5,19 +5,20 @@ what settling them would leave, so that a dry run and a real one are told by the
 """
 
 import heapq
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from background_tasks.knowledge.graph.decay import Fade, live_weight
 from background_tasks.knowledge.graph.model import Tier
+from background_tasks.knowledge.graph.pages import TIES_OF_PAGE, tie_pages
 from background_tasks.knowledge.graph.store import Graph
 
-PAGE = 5000
 BINS = 10
 MS = 1000
 DEFAULT_FADE = Fade()
 DUE = f"r.decayed_at < $cut AND r.tier < {int(Tier.CORE)}"
-"""Both are indexed: a batch is found without walking what is settled, or core."""
+"""Both are indexed: whether anything is due is known without walking what is settled, or core."""
+_DUE_IN_PAGE = f"r.decayed_at + 0 < $cut AND r.tier + 0 < {int(Tier.CORE)}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -32,10 +33,17 @@ class Rules:
     """A tie used that often is never pruned."""
 
     def settle(self) -> str:
-        """Return the effect (for `cursors.move`) that settles `$batch` ties that are due."""
+        """Return the effect (for `cursors.move`) that settles `$batch` due ties of a page."""
+        return self._settling(f"{TIES_OF_PAGE} WHERE {_DUE_IN_PAGE}")
+
+    def settle_rest(self) -> str:
+        """Return the effect that settles `$batch` due ties, wherever they are."""
+        return self._settling(f"MATCH ()-[r:REL]->() WHERE {DUE}")
+
+    def _settling(self, found: str) -> str:
         return f"""
 CALL {{
-  WITH c MATCH ()-[r:REL]->() WHERE {DUE}
+  WITH c {found}
   WITH r LIMIT $batch
   {live_weight(self.fade, "r")}
   SET r.weight = w, r.decayed_at = $as_of
@@ -44,26 +52,29 @@ CALL {{
 RETURN settled
 """
 
-    def _looked_at(self, where: str) -> str:
-        """Return the query's head: each tie of a page with its weight once it is settled (`w`)."""
+    @property
+    def _looked_at(self) -> str:
+        """The query's head: each tie of a page with its weight once it is settled (`w`)."""
         return f"""
-MATCH ()-[r:REL]->() {where}
+{TIES_OF_PAGE}
 WITH r, {DUE} AS due
 {live_weight(self.fade, "r", "due")}
 WITH r, due, CASE WHEN due THEN w ELSE r.weight END AS w
 """
 
-    def counts(self, where: str) -> str:
-        """Return the query that counts a page by bin of weight, with the oldest time of ties that fade."""
-        return f"""{self._looked_at(where)}
+    @property
+    def counts(self) -> str:
+        """The query that counts a page by bin of weight, with the oldest time of ties that fade."""
+        return f"""{self._looked_at}
 WITH toInteger(floor(w * {BINS})) AS bin, due, r.tier < {int(Tier.CORE)} AS fades, r.decayed_at AS since
 RETURN bin, count(*), sum(CASE WHEN due THEN 1 ELSE 0 END),
        min(CASE WHEN NOT fades THEN null WHEN due THEN $as_of ELSE since END)
 """
 
-    def weak(self, where: str) -> str:
-        """Return the query that names a page's ties that may be pruned."""
-        return f"""{self._looked_at(where)}
+    @property
+    def weak(self) -> str:
+        """The query that names a page's ties that may be pruned."""
+        return f"""{self._looked_at}
 WHERE w < {float(self.prune_below)!r} AND r.tier < {int(Tier.GUILD)}
   AND coalesce(r.uses, 0) < {self.prune_uses} AND NOT coalesce(r.pinned, false)
 RETURN w, r.uuid, r.tier
@@ -97,52 +108,23 @@ class Look:
             self.bins[_bin(weak.weight)] -= 1
 
 
-async def count_ties(graph: Graph) -> int:
-    """Return how many REL there are."""
-    return int((await graph.one("MATCH ()-[r:REL]->() RETURN count(r)"))[0])
-
-
 async def any_due(graph: Graph, cut: int) -> bool:
     """Say whether a tie is due that was settled before `cut`."""
     return bool(await graph.rows(f"MATCH ()-[r:REL]->() WHERE {DUE} RETURN 1 LIMIT 1", cut=cut))
 
 
-async def look(graph: Graph, rules: Rules, *, as_of: int, ties: int, most: int, page: int = PAGE) -> Look:
+async def look(graph: Graph, rules: Rules, *, as_of: int, most: int, size: int) -> Look:
     """Look through all ties, a page a query; `most` is how many of the weakest are named."""
     found = Look()
-    cut = as_of - rules.settled_for_ms
-    for low, high in pages(ties, page):
-        where = in_page("r", low, high)
-        for bin_, count, due, oldest in await graph.rows(rules.counts(where), as_of=as_of, cut=cut, low=low, high=high):
+    for low, high in await tie_pages(graph, size):
+        page = {"as_of": as_of, "cut": as_of - rules.settled_for_ms, "low": low, "high": high}
+        for bin_, count, due, oldest in await graph.rows(rules.counts, **page):
             _count(found, bin_, count, due, oldest)
-        rows = await graph.rows(rules.weak(where), as_of=as_of, cut=cut, low=low, high=high)
+        rows = await graph.rows(rules.weak, **page)
         found.weak += len(rows)
-        weak = [Weak(float(weight), str(uuid), int(tier)) for weight, uuid, tier in rows]
+        weak = [Weak(float(weight), str(uuid), int(tier)) for weight, uuid, tier in rows if uuid is not None]
         found.weakest = heapq.nsmallest(most, [*found.weakest, *weak])
     return found
-
-
-def pages(items: int, page: int = PAGE) -> Iterator[tuple[str, str]]:
-    """Yield ranges of uuid [low, high) that cut `items` things into pages of about `page`, all together everything.
-
-    Uuids are hashes and so evenly spread. An empty `high` has no end. Example: 20,000 items by 5,000 are the 16
-    ranges ("", "1"), ("1", "2") ... ("f", "").
-    """
-    digits = 0
-    while items > page * 16**digits:
-        digits += 1
-    if digits == 0:
-        yield "", ""
-        return
-    marks = [f"{number:0{digits}x}" for number in range(16**digits)]
-    yield from zip(["", *marks[1:]], [*marks[1:], ""], strict=True)
-
-
-def in_page(name: str, low: str, high: str) -> str:
-    """Return the WHERE of a page, for the parameters `low` and `high`; the only page takes things without uuid too."""
-    limits = [f"{name}.uuid >= $low" if low else "", f"{name}.uuid < $high" if high else ""]
-    used = [limit for limit in limits if limit]
-    return f"WHERE {' AND '.join(used)}" if used else ""
 
 
 def _count(found: Look, bin_: int | None, count: int, due: int, oldest: int | None) -> None:

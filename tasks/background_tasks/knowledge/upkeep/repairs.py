@@ -1,10 +1,11 @@
 """Steps that repair: ties of a thing to itself, facts that are there twice, vectors, counts, the schema."""
 
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from itertools import batched, groupby
 
 from background_tasks.errors import Refused
-from background_tasks.knowledge.graph.fading import count_ties, in_page, pages
+from background_tasks.knowledge.graph.pages import IN_PAGE, TIES_OF_PAGE, node_pages, tie_pages
 from background_tasks.knowledge.graph.schema import embedding_size_of, ensure_schema
 from background_tasks.knowledge.graph.tombstones import BURY, Fact, burials, facts_of
 from background_tasks.knowledge.upkeep.channels import ask_for_vectors
@@ -26,8 +27,8 @@ FEW = 64
 async def self_loops(sweep: Sweep) -> Tally:
     """Bury facts that tie a thing to itself: what a merge of both ends leaves."""
     found: list[str] = []
-    for low, high in pages(await _count(sweep, "Entity"), sweep.limits.batch):
-        cypher = f"MATCH (n:Entity) {in_page('n', low, high)} MATCH (n)-[r:REL]->(n) RETURN DISTINCT r.uuid"
+    for low, high in await node_pages(sweep.graph, sweep.limits.batch):
+        cypher = f"MATCH (n:Entity) WHERE {IN_PAGE} MATCH (n)-[r:REL]->(n) RETURN DISTINCT r.uuid"
         found += [uuid for (uuid,) in await sweep.graph.rows(cypher, low=low, high=high) if uuid is not None]
     facts = [fact for fact in await _facts(sweep, found) if fact.source == fact.target]
     return await _bury(sweep, facts, "self_loop")
@@ -43,12 +44,14 @@ async def doubles(sweep: Sweep) -> Tally:
     )
     if ["REL", ["uuid"], "OPERATIONAL"] in [[label, list(props), status] for label, props, status in rows]:
         return Tally()
-    found: list[str] = []
-    for low, high in pages(await count_ties(sweep.graph), sweep.limits.batch):
-        where = in_page("r", low, high)
-        cypher = f"MATCH ()-[r:REL]->() {where} WITH r.uuid AS u, count(r) AS n WITH u, n WHERE n > 1 RETURN u"
-        found += [uuid for (uuid,) in await sweep.graph.rows(cypher, low=low, high=high) if uuid is not None]
-    kept, gone = best_of(await _facts(sweep, found))
+    seen: set[str] = set()
+    found: set[str] = set()
+    for low, high in await tie_pages(sweep.graph, sweep.limits.batch):
+        rows = await sweep.graph.rows(f"{TIES_OF_PAGE} RETURN r.uuid", low=low, high=high)
+        uuids = [str(uuid) for (uuid,) in rows if uuid is not None]
+        found |= {uuid for uuid, times in Counter(uuids).items() if times > 1 or uuid in seen}
+        seen |= set(uuids)
+    kept, gone = best_of(await _facts(sweep, sorted(found)))
     return await _bury(sweep, gone, "double", kept)
 
 
@@ -132,18 +135,17 @@ RETURN asked
 async def _bad_vectors(sweep: Sweep, label: str, size: int) -> list[str]:
     """Name the nodes whose embedding is none, a plain list, or of another length; once a week each."""
     found: list[str] = []
-    for low, high in pages(await _count(sweep, label), sweep.limits.batch):
-        where = in_page("n", low, high)
+    for low, high in await node_pages(sweep.graph, sweep.limits.batch):
         params = {"low": low, "high": high}
         none = f"""
-MATCH (n:{label}) {where}
+MATCH (n:{label}) WHERE {IN_PAGE}
 WITH n, typeOf(n.embedding) AS kind, coalesce(n.embed_asked_at, 0) AS asked
 WITH n, kind, asked WHERE kind <> 'Vectorf32' AND asked < $since
 RETURN n.uuid
 """
         since = sweep.now - sweep.limits.anchors_kept
         found += [uuid for (uuid,) in await sweep.graph.rows(none, since=since, **params) if uuid is not None]
-        some = f"MATCH (n:{label}) {where} WITH n WHERE typeOf(n.embedding) = 'Vectorf32' RETURN n.uuid ORDER BY n.uuid"
+        some = f"MATCH (n:{label}) WHERE {IN_PAGE} AND typeOf(n.embedding) = 'Vectorf32' RETURN n.uuid"
         uuids = [uuid for (uuid,) in await sweep.graph.rows(some, **params) if uuid is not None]
         found += await _wrong_length(sweep, label, uuids, size)
     return sorted(set(found) - sweep.foreseen)
@@ -174,9 +176,9 @@ RETURN count(vec.euclideanDistance(n.embedding, vecf32([x IN range(1, {size}) | 
 async def mentions(sweep: Sweep) -> Tally:
     """Count anew how many episodes mention each entity."""
     wrong: list[str] = []
-    for low, high in pages(await _count(sweep, "Entity"), sweep.limits.batch):
+    for low, high in await node_pages(sweep.graph, sweep.limits.batch):
         cypher = f"""
-MATCH (n:Entity) {in_page("n", low, high)}
+MATCH (n:Entity) WHERE {IN_PAGE}
 OPTIONAL MATCH (e:Episode)-[:MENTIONS]->(n) WHERE NOT e.uuid IN $gone
 WITH n, count(e) AS counted, coalesce(n.mentions, 0) AS told
 WITH n, counted, told WHERE counted <> told
@@ -206,7 +208,3 @@ async def schema(sweep: Sweep) -> Tally:
     made = [*change.indexes, *change.constraints]
     skipped = f"this kg_manager cannot make constraints: {', '.join(change.missing)}" if change.missing else ""
     return Tally(before=len(made), mended=len(made), skipped=skipped, extra={"made": made})
-
-
-async def _count(sweep: Sweep, label: str) -> int:
-    return int((await sweep.graph.one(f"MATCH (n:{label}) RETURN count(n)"))[0])

@@ -6,12 +6,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from background_tasks.catalogue.kg_decay import Pace, Pass, pass_at
 from background_tasks.catalogue.kg_decay import Params as DecayParams
-from background_tasks.catalogue.kg_decay import Pass, pass_at
 from background_tasks.catalogue.limbic_maintenance import STEPS, mark_at
 from background_tasks.catalogue.limbic_maintenance import Params as UpkeepParams
 from background_tasks.errors import Refused
-from background_tasks.knowledge.graph.fading import in_page, pages
 from background_tasks.knowledge.graph.model import (
     checked_vector,
     derived,
@@ -21,6 +20,7 @@ from background_tasks.knowledge.graph.model import (
     scope,
     scope_ids,
 )
+from background_tasks.knowledge.graph.pages import pages
 from background_tasks.knowledge.graph.store import Graph
 from background_tasks.knowledge.graph.tombstones import Fact
 from background_tasks.knowledge.upkeep.channels import Policy, parsed
@@ -28,6 +28,7 @@ from background_tasks.knowledge.upkeep.erase import without
 from background_tasks.knowledge.upkeep.garbage import dangling
 from background_tasks.knowledge.upkeep.repairs import best_of
 from background_tasks.knowledge.upkeep.sweep import Mark
+from background_tasks.testing.runs import FrozenClock
 
 HOUR = 3_600_000
 WEEK = 7 * 24 * HOUR
@@ -88,23 +89,43 @@ def test_a_vector_that_no_search_would_find_is_refused(values: list[float]) -> N
         checked_vector(values, 2)
 
 
-@given(st.integers(0, 3_000_000), st.uuids())
-def test_each_uuid_is_in_exactly_one_page(items: int, identity: object) -> None:
+@given(st.integers(0, 100_000), st.integers(100, 10_000), st.data())
+def test_each_node_is_in_exactly_one_page(last: int, size: int, data: st.DataObject) -> None:
     """Pages leave nothing out and overlap nowhere."""
-    text = str(identity)
-    found = [(low, high) for low, high in pages(items) if low <= text and (not high or text < high)]
+    node = data.draw(st.integers(0, last))
 
-    assert len(found) == 1
-    assert items <= 5000 * len(list(pages(items)))
+    assert sum(low <= node < high for low, high in pages(last, size)) == 1
 
 
-def test_the_only_page_takes_things_without_uuid_too() -> None:
-    """It has no limits at all."""
-    assert [in_page("n", *page) for page in pages(10)] == [""]
-    assert [in_page("n", *page) for page in pages(10, 1)][::15] == [
-        "WHERE n.uuid < $high",
-        "WHERE n.uuid >= $low",
-    ]
+def test_an_empty_graph_has_no_page() -> None:
+    """And one node has one."""
+    assert (pages(-1, 10), pages(0, 10)) == ([], [(0, 10)])
+
+
+class Slow(FrozenClock):
+    """A clock that moves by itself."""
+
+    def __init__(self, *steps: float) -> None:
+        super().__init__(0.0)
+        self._steps = list(steps)
+
+    def monotonic(self) -> float:
+        """One step further."""
+        self.advance(self._steps.pop(0))
+        return self.at
+
+
+def test_a_slow_server_is_asked_for_less_and_a_quick_one_for_more() -> None:
+    """Half after half a second and more, twice as much again when it is quick, and never under the least."""
+    took = (0.6, 0.6, 0.3, 0.1, 0.1, 0.1)
+    pace = Pace(5000, Slow(*(step for seconds in took for step in (0.0, seconds))))
+    asked = []
+
+    for _ in took:
+        with pace:
+            asked.append(pace.size)
+
+    assert (asked, pace.size) == ([5000, 2500, 1250, 1250, 2500, 5000], 5000)
 
 
 @pytest.mark.parametrize(
