@@ -56,6 +56,7 @@ def summarise(
     restarts: int = 0,
 ) -> Summary:
     """Count what the session did. `tasks` maps uid to name; `began_at` is the wall second at which `up` was typed."""
+    runs = list({run.run_id: run for run in runs}.values())  # a write whose answer was lost is written again
     started = [run for run in runs if run.outcome is not Outcome.SKIPPED]
     by_task: dict[str, Counter[str]] = defaultdict(Counter)
     for run in runs:

@@ -63,6 +63,13 @@ def test_a_session_is_told_in_one_object() -> None:
     }
 
 
+def test_a_run_that_was_written_twice_is_one_run() -> None:
+    """A write that timed out may have happened and is sent again; the run's id tells that it is the same."""
+    once = run(A, 10)
+    told = summarise([once, once], tasks={A: "default/a"}, singletons=frozenset({A}), began_at=9, workers=1)
+    assert (told.runs["succeeded"], told.doubled) == (1, 0)
+
+
 def test_an_empty_session_has_no_lateness() -> None:
     """No run is not a lateness of zero."""
     told = summarise([], tasks={}, singletons=frozenset(), began_at=0, workers=0)
