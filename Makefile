@@ -16,9 +16,10 @@ CLEAN := env -u MAKEFLAGS -u MFLAGS -u MAKELEVEL
 ONLY ?=
 FOR ?=
 
+PYENV_ROOT ?= $(HOME)/.pyenv
 # The first interpreter that fits; where there is none, uv brings one.
 define FIND_PYTHON
-for p in python3.13 $(wildcard $(HOME)/.pyenv/versions/3.13.*/bin/python) python3.12 $(wildcard $(HOME)/.pyenv/versions/3.12.*/bin/python) python3.14 python3; do \
+for p in python3.13 $(wildcard $(PYENV_ROOT)/versions/3.13.*/bin/python) python3.12 $(wildcard $(PYENV_ROOT)/versions/3.12.*/bin/python) python3.14 python3; do \
   if $$p -c 'import sys; sys.exit(not (3, 12) <= sys.version_info < (3, 15))' 2>/dev/null; then \
     $$p -c 'import sys; print(sys.executable)'; exit 0; fi; done; echo 3.13
 endef
