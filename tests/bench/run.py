@@ -27,6 +27,7 @@ BENCHMARKS: dict[str, tuple[str, ...]] = {
         "prompts_cleanup_call_ms",
         "prompts_lost_or_doubled_10k_kills",
     ),
+    "decay": ("decay_1m_s", "decay_1m_longest_query_s", "decay_1m_touched_by_rerun"),
 }
 """Module -> the figures that it yields."""
 TIMEOUT_S = 600
