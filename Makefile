@@ -43,7 +43,8 @@ $(VENV)/.ready: requirements.lock pyproject.toml | $(UV)
 
 .tools/bin/uv:
 	@echo "installing uv $(UV_VERSION) into .tools"
-	@python3 -m venv .tools && .tools/bin/pip install --quiet --disable-pip-version-check uv==$(UV_VERSION)
+	@python3 -m venv .tools || { echo "no way to install uv: install it yourself, or the package python3-venv" >&2; exit 1; }
+	@.tools/bin/pip install --quiet --disable-pip-version-check uv==$(UV_VERSION)
 
 .PHONY: demo
 demo: setup ## Run the samples on two workers over an embedded Redis and FalkorDB (FOR=30s to end by itself).
@@ -71,7 +72,7 @@ unit: setup ## Run the tests that need nothing outside the process (under a minu
 
 .PHONY: test
 test: setup ## Run every test that needs no Kubernetes node.
-	@$(RUN)/pytest tests/unit tests/house tests/contract tests/process
+	@$(RUN)/pytest tests/unit tests/house tests/contract tests/laws tests/process
 
 .PHONY: smoke
 smoke: setup ## Run every sample for a minute on three workers; fail if one never ran or any ran twice.
