@@ -446,6 +446,19 @@ async def test_the_copy_from_before_is_kept_until_the_next_success(world: World)
     assert (await dump(Graph(world.kg.beside(copies[0])), live=True)) != before
 
 
+async def test_what_is_erased_lives_on_in_no_copy(world: World) -> None:
+    """Copies that hold it are dropped before, and the pass's own is made after."""
+    await remember(world.kg, [Known(subject=Thing(name="s"), kind="k", object=Thing(name="o"), scope=PRIVATE)], at=NOW)
+    await world.maintain()
+    await hset(world, world.keys.channel("discord", "1:2", "policy"), extract="false")
+
+    await world.maintain(at=NOW_S + WEEK_S)
+
+    names = [name for name in await world.kg.graphs() if name.startswith(world.kg.name)]
+    told = [await dump(Graph(world.kg.beside(name))) for name in names]
+    assert (len(names), any("1:2" in line for one in told for line in one.lines)) == (2, False)
+
+
 async def test_a_graph_too_large_to_copy_is_cleaned_all_the_same(world: World) -> None:
     """The pass tells it and is partial: its steps bury before they delete."""
     await plant_mentions(world)

@@ -29,9 +29,9 @@ NAME = "limbic_maintenance"
 MS = 1000
 WEEK_S = 7 * 86_400
 STEPS: Mapping[str, Step] = {
+    "consent": withdrawn,
     "snapshot": snapshot.take,
     "tombstones": garbage.tombstones,
-    "consent": withdrawn,
     "episodes": garbage.episodes,
     "topics": garbage.topics,
     "anchors": garbage.anchors,
@@ -42,8 +42,8 @@ STEPS: Mapping[str, Step] = {
     "mentions": repairs.mentions,
     "schema": repairs.schema,
 }
-"""In this order: the copy before everything; what others hang on before what is counted; constraints when doubles are
-gone."""
+"""In this order: what is to be forgotten for good, then the copy, then the rest; what others hang on before what is
+counted; constraints when doubles are gone."""
 
 
 class Params(TaskParams):

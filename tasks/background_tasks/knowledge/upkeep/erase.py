@@ -1,7 +1,8 @@
 """The step that erases what was learnt in a channel whose people took their consent back.
 
 `extract` withdrawn: episodes, facts without other evidence, anchors, epochs, tombstones and unused entities of its
-scope. `summarise` withdrawn: summary and notes. Both: the cached messages too. It has no cap, and leaves no tombstone.
+scope. `summarise` withdrawn: summary and notes. Both: the cached messages too. It has no cap, and leaves
+neither tombstone nor copy.
 Not here: answers cached for 24 h by the digest of their prompt: they cannot be found by channel, and run out.
 """
 
@@ -11,6 +12,7 @@ from itertools import batched
 from typing import Any, cast
 
 from background_tasks.knowledge.upkeep.channels import Policy, policies
+from background_tasks.knowledge.upkeep.snapshot import drop_all
 from background_tasks.knowledge.upkeep.sweep import Sweep, Tally, remove_nodes
 from background_tasks.services.redis import redis_errors
 
@@ -81,20 +83,26 @@ async def withdrawn(sweep: Sweep) -> Tally:
 
 async def _erase_scopes(sweep: Sweep, scopes: list[str], tally: Tally) -> None:
     episodes = [uuid for (uuid,) in await sweep.graph.rows(_EPISODES, scopes=scopes)]
+    params = {"scopes": scopes, "episodes": episodes}
+    nodes = {label: await _found(sweep, label, where, params) for label, where in _NODES.items()}
     plan = await _evidence(sweep, scopes, frozenset(episodes))
     free, worded = entities_left(await sweep.graph.rows(_ENTITIES, scopes=scopes), plan)
+    if any((*nodes.values(), plan.gone, plan.kept, free, worded)) and not sweep.dry_run:
+        await drop_all(sweep)  # first: what is erased must not live on in a copy, whatever crashes in between
     for _ in range(ROUNDS):
         tally.add(await _erase_facts(sweep, plan))
         if sweep.dry_run or not (plan.gone or plan.kept):
             break
         plan = await _evidence(sweep, scopes, frozenset(episodes))  # others write meanwhile
-    params = {"scopes": scopes, "episodes": episodes}
     for label, where in _NODES.items():
-        query = f"MATCH (n:{label}) WHERE {where} RETURN n.uuid ORDER BY n.uuid"
-        found = [uuid for (uuid,) in await sweep.graph.rows(query, **params) if uuid is not None]
-        tally.add(await remove_nodes(sweep, label, where, found, params, most=len(found)))
+        tally.add(await remove_nodes(sweep, label, where, nodes[label], params, most=len(nodes[label])))
     tally.add(await remove_nodes(sweep, "Entity", _FREE, free, params, most=len(free)))
     tally.add(await _blank(sweep, worded))
+
+
+async def _found(sweep: Sweep, label: str, where: str, params: Mapping[str, object]) -> list[str]:
+    rows = await sweep.graph.rows(f"MATCH (n:{label}) WHERE {where} RETURN n.uuid ORDER BY n.uuid", **params)
+    return [str(uuid) for (uuid,) in rows if uuid is not None]
 
 
 def entities_left(rows: Iterable[Sequence[Any]], plan: Evidence) -> tuple[list[str], list[str]]:

@@ -38,13 +38,22 @@ async def _since_success(sweep: Sweep, able: Abilities) -> str | None:
     return next((_name(able.name, at) for at in times if at > sweep.mark.success_at), None)
 
 
-async def drop_older(sweep: Sweep) -> int:
-    """After a success: drop all copies but the newest; return how many."""
+async def drop_older(sweep: Sweep) -> None:
+    """After a success: drop all copies but the newest."""
+    await _drop(sweep, newest=False)
+
+
+async def drop_all(sweep: Sweep) -> None:
+    """Drop every copy."""
+    await _drop(sweep, newest=True)
+
+
+async def _drop(sweep: Sweep, *, newest: bool) -> None:
     able = sweep.graph.abilities
-    if able is None:
-        return 0
-    older = _times(able.name, await able.graphs())[:-1]
-    return sum([await able.drop(_name(able.name, at)) for at in older])
+    if able is not None:
+        times = _times(able.name, await able.graphs())
+        for at in times if newest else times[:-1]:
+            await able.drop(_name(able.name, at))
 
 
 async def memory(sweep: Sweep) -> float | str:
