@@ -67,6 +67,15 @@ async def eventually(what: Callable[[], bool], message: str, seconds: float = 5.
     return time.perf_counter() - began
 
 
+async def renewed(redis: Redis, pattern: str) -> None:
+    """Wait until a member has renewed its lease once more: it has joined, looked around, and waits."""
+    leases: set[str] = set()
+    async with asyncio.timeout(5):
+        while len(leases) < 2:
+            leases |= {str(await redis.get(key)) for key in await redis.keys(pattern)}
+            await asyncio.sleep(0.01)
+
+
 def test_it_is_a_public_name() -> None:
     """Importable from the package, as ever."""
     assert background_tasks.TaskSupervisor is TaskSupervisor
@@ -111,6 +120,7 @@ async def test_shutdown_hands_over_within_a_second(node: Make, redis: Redis, pre
     await first.supervisor.start()
     await eventually(lambda: first.runs == 1, "the first one does not lead")
     await second.supervisor.start()
+    await renewed(redis, f"{prefix}:leader:member:second.*")
     ended = time.perf_counter()
     await first.supervisor.shutdown()
     assert first.runs == 0
