@@ -46,3 +46,11 @@ def pool_options(document: WorkerPool | None, modules: tuple[str, ...] = ()) -> 
         ),
         drain_timeout=parse_duration(spec.drain_timeout),
     )
+
+
+def store_urls(document: WorkerPool | None) -> tuple[str | None, str | None]:
+    """Return the URLs of Redis and of the knowledge graph that a pool's document names; a Secret is a cluster's."""
+    if document is None:
+        return None, None
+    redis, graph = document.spec.services.redis, document.spec.services.knowledge_graph
+    return (None if redis is None else redis.url), (None if graph is None else graph.url)

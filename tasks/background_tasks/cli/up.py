@@ -13,7 +13,7 @@ from rich.console import Console
 
 from background_tasks.api import names
 from background_tasks.api.duration import parse_duration
-from background_tasks.cli.pool import pool_options
+from background_tasks.cli.pool import pool_options, store_urls
 from background_tasks.engine.clock import SystemClock
 from background_tasks.errors import Refused
 from background_tasks.local.screen import Output, show
@@ -68,8 +68,9 @@ def settings_of(
     data: Path | None = None,
 ) -> UpSettings:
     """Read what was typed, and what the pool's document says. Raises `Refused` for a path or duration that is wrong."""
-    options = pool_options(survey(roots, pool).pools.get(pool))
-    redis_url, graph_url = stores
+    document = survey(roots, pool).pools.get(pool)
+    options = pool_options(document)
+    redis_url, graph_url = (typed or told for typed, told in zip(stores, store_urls(document), strict=True))
     return UpSettings(
         roots=tuple(roots),
         workers=workers,
