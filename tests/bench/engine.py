@@ -4,7 +4,6 @@ Not a benchmark itself.
 """
 
 import asyncio
-import gc
 import sys
 import uuid
 from collections.abc import Awaitable, Callable, Iterable, Mapping
@@ -15,6 +14,7 @@ import uvloop
 
 from background_tasks.domain.model import Fence, Past, Policy, RunRecord, Task, TaskUid
 from background_tasks.engine.clock import SystemClock
+from background_tasks.engine.collector import keep_pauses_short
 from background_tasks.engine.scheduler import Binding, Scheduler
 from background_tasks.telemetry.logs import configure
 from background_tasks.telemetry.metrics import Metrics
@@ -90,8 +90,7 @@ class Bench:
                 await asyncio.sleep(0)
         while self.scheduler.next_start(tasks[-1].uid) is None:  # noqa: ASYNC110  # looks from outside
             await asyncio.sleep(0.01)
-        gc.collect()
-        gc.freeze()  # as a worker does once its tasks are known
+        keep_pauses_short()
         return tasks
 
 

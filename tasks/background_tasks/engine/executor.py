@@ -104,13 +104,18 @@ class Executor:
         run.asyncio_task = asyncio.current_task()
         enter_run(run.context)
         try:
-            if run.claim is None or await self._claim(run):
+            goes_on = run.claim is None or await self._claim(run)
+            if goes_on:
                 run.started_at = started_at = self._clock.wall()
                 self._observer.started(run.task, run.run_id, run.fire, started_at - run.fire)
-                while True:
-                    await self._attempt(run)
-                    if run.outcome not in _RETRIED or not await self._again(run):
-                        break
+            while goes_on:
+                self._limit(run)
+                try:
+                    _judge_result(run, await run.call(run.context))
+                except BaseException as error:  # noqa: BLE001  # SystemExit of a task is its failure, not our end
+                    self._judge_error(run, error)
+                self._settle_attempt(run)
+                goes_on = run.outcome in _RETRIED and await self._again(run)
         except asyncio.CancelledError:
             run.outcome, run.message = run.cause or Outcome.CANCELLED, run.cause_message
         finally:
@@ -128,22 +133,16 @@ class Executor:
             run.outcome, run.message = Outcome.SKIPPED, "this fire time was claimed before"
         return False
 
-    async def _attempt(self, run: Run) -> None:
+    def _limit(self, run: Run) -> None:
         timeout = run.task.policy.timeout
         if timeout is not None:
             run.timer = self._loop.call_later(timeout, self._time_out, run, timeout)
-        try:
-            result = await run.call(run.context)
-        except BaseException as error:  # noqa: BLE001  # SystemExit of a task is that task's failure, not our end
-            self._judge_error(run, error)
-        else:
-            run.outcome = Outcome.SUCCEEDED
-            if result is not None:
-                _judge_result(run, result)
-        finally:
-            if run.timer is not None:
-                run.timer.cancel()
-                run.timer = None
+
+    def _settle_attempt(self, run: Run) -> None:
+        """Why a run was told to stop counts more than what it made of it."""
+        if run.timer is not None:
+            run.timer.cancel()
+            run.timer = None
         if run.cause is not None:
             run.outcome, run.reason, run.message = run.cause, "", run.cause_message
 
@@ -229,9 +228,10 @@ def describe(error: BaseException) -> str:
 
 
 def _judge_result(run: Run, result: object) -> None:
+    run.outcome = Outcome.SUCCEEDED
     if isinstance(result, TaskReport):
         run.outcome = _REPORTED[result.outcome]
-        run.reason = SkipReason.DEFERRED if result.outcome == "deferred" else ""
+        run.reason = SkipReason.DEFERRED.value if result.outcome == "deferred" else ""
         run.message = (result.reason or "; ".join(result.errors))[:MESSAGE_CHARS]
         run.report = result.model_dump(exclude_defaults=True)
     elif isinstance(result, Mapping):

@@ -61,6 +61,8 @@ class LedgerWriter:
         self._budget = Budget(clock, LIGHT_PER_S)
         self.coalesced = 0
         """Runs that were not written one by one."""
+        self._trouble = ""
+        """What the ledger said last when it did not take a write."""
 
     def put(self, task: Task, past: Past, run: RunRecord | None, fence: Fence | None = None, *, weighty: bool) -> None:
         """Have it written soon."""
@@ -113,7 +115,7 @@ class LedgerWriter:
             await backlog.progress()
 
     async def _work(self, backlog: Backlog[TaskUid, _Entry]) -> None:
-        backoff = Backoff(self._clock)
+        backoff, told = Backoff(self._clock), ""
         while True:
             if backlog is self._light:
                 await self._budget.wait()
@@ -124,9 +126,12 @@ class LedgerWriter:
             backlog.done()
             if not failed:
                 backoff.reset()
+                told = ""
                 continue
-            if backoff.failures == 0:
-                _log.warning("the ledger does not answer; %d tasks wait to be written", len(backlog.waiting))
+            if self._trouble != told:
+                told = self._trouble
+                waiting = len(backlog.waiting)
+                _log.warning("the ledger does not answer; %d tasks wait to be written: %s", waiting, self._trouble)
             await backoff.wait()
 
     async def _write(self, entries: list[_Entry]) -> list[_Entry]:
@@ -143,7 +148,8 @@ class LedgerWriter:
                 await self._ledger.forget(entry.uid)
                 entry.forget = False
             return await self._write_notes(entry)
-        except Unavailable:
+        except Unavailable as error:
+            self._trouble = str(error)
             return False
 
     async def _write_notes(self, entry: _Entry) -> bool:

@@ -9,7 +9,7 @@ has come, so the last state is the one that is shown.
 
 import asyncio
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 
 from background_tasks.domain.model import TaskUid
 from background_tasks.engine.backlog import Backlog, Backoff, Budget
@@ -47,6 +47,8 @@ class StatusWriter:
             self._usual.put(record.task.uid, record)
         elif is_long(record.task.policy):
             self._urgent.put(record.task.uid, record)
+        else:
+            live.unshown = True
 
     def show(self, record: Armed) -> None:
         """A condition changed, or may have: show it at once."""
@@ -89,6 +91,8 @@ class StatusWriter:
                 if record is None:
                     await self._sink.withdraw(uid)
                 else:
+                    if record.live is not None:
+                        record.live.unshown = False
                     await self._sink.publish(uid, self._describe(record))
                 shown.add(uid)
             if backlog is self._usual:
@@ -102,8 +106,11 @@ class StatusWriter:
             backlog.done()
         return True
 
-    async def flush(self) -> None:
-        """Return when everything was shown; the budget does not hold meanwhile."""
+    async def flush(self, records: Iterable[Armed]) -> None:
+        """Return when the last state of these was shown; the budget does not hold meanwhile."""
+        for record in records:
+            if record.live is not None and record.live.unshown:
+                self._usual.put(record.task.uid, record)
         self._budget.lifted = True
         try:
             for backlog in (self._urgent, self._usual):

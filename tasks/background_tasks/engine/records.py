@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from background_tasks.domain.model import (
+    EMPTY,
     Continuous,
     Cron,
     Every,
@@ -24,6 +25,7 @@ from background_tasks.domain.model import (
 )
 from background_tasks.domain.plan import FireKind
 from background_tasks.engine.binding import Binding
+from background_tasks.engine.history import Packed, remember
 from background_tasks.ports import Refusal
 
 if TYPE_CHECKING:
@@ -76,6 +78,7 @@ class Live:
 
     __slots__ = (
         "blocks",
+        "conditions",
         "failed",
         "gone",
         "grid",
@@ -85,25 +88,28 @@ class Live:
         "last_skip",
         "noted",
         "queued",
+        "report",
         "runs",
         "shown",
         "shown_at",
         "skipped",
-        "status",
         "succeeded",
+        "unshown",
         "waiting",
         "weighty",
     )
 
     def __init__(self, policy: Policy) -> None:
-        self.runs: list[Run] = []
+        self.runs: tuple[Run, ...] = ()
         """Going on now; more than one only where the overlap policy allows."""
         self.queued: Waiting | None = None
         """Starts when the run before it has ended."""
         self.waiting: Waiting | None = None
         """Starts when its group has a place."""
-        self.history: tuple[RunRecord, ...] = ()
-        """The last runs, oldest first. A tuple: a deque of five weighs as much as seventy."""
+        self.history: tuple[Packed, ...] = ()
+        """The last runs, oldest first."""
+        self.report: Mapping[str, object] = EMPTY
+        """What the last run told of its effects."""
         self.succeeded = self.failed = self.skipped = 0
         self.last_skip: tuple[float, SkipReason] | None = None
         self.blocks = 0
@@ -112,10 +118,12 @@ class Live:
         """A standing remark for people: why it was moved or is held back."""
         self.shown_at = float("-inf")
         """Loop time of the last status that was handed out."""
+        self.unshown = False
+        """It ran since then."""
         self.shown = (False, False)
         """Whether the breaker was open and the objective missed, when that was shown last."""
-        self.status: Mapping[str, object] | None = None
-        """The conditions that were shown last, so that they keep their times."""
+        self.conditions: tuple[tuple[str, str, str], ...] = ()
+        """Type, status and time of the conditions that were shown last, so that they keep their times."""
         self.gone = False
         """The task was removed."""
         self.adopt(policy)
@@ -132,7 +140,8 @@ class Live:
 
     def remember(self, run: RunRecord, limit: int) -> None:
         """Add a run to the history."""
-        self.history = (*self.history, run)[-limit:] if limit else ()
+        self.history = remember(self.history, run, limit)
+        self.report = run.report
 
     @property
     def is_busy(self) -> bool:

@@ -10,7 +10,7 @@ from typing import Any
 
 import structlog
 
-from background_tasks.authoring import RunContext, Services, TaskReport
+from background_tasks.authoring import RunContext, Services, TaskReport, current_run
 from background_tasks.domain.model import EMPTY, Fence, Outcome, Past, RunRecord, Task
 from background_tasks.domain.plan import FireKind
 from background_tasks.engine.records import Armed
@@ -21,19 +21,19 @@ type Call = Callable[[RunContext[Any]], Awaitable[object]]
 
 
 class RunLogger:
-    """A logger that names task, run and fence in every line. It costs nothing until the first line."""
+    """A logger that names the run it is used in: task, run and fence in every line. All runs share it."""
 
-    __slots__ = ("_run",)
-
-    def __init__(self, run: "Run") -> None:
-        self._run = run
+    __slots__ = ()
 
     def __getattr__(self, name: str) -> Any:
-        run = self._run
-        fields = {"task": run.task.name, "run_id": run.run_id}
-        if run.fence is not None:
+        run = current_run()
+        fields = {} if run is None else {"task": run.task.name, "run": run.run_id}
+        if run is not None and run.fence is not None:
             fields["fence"] = str(run.fence)
         return getattr(structlog.get_logger("background_tasks").bind(**fields), name)
+
+
+LOGGER = RunLogger()
 
 
 async def _nobody_holds(fence: Fence) -> None:
@@ -141,7 +141,7 @@ class Run:
             fence=self.fence,
             settings=place.settings,
             services=place.services,
-            logger=RunLogger(self),
+            logger=LOGGER,
             on_report=self.on_report,
             on_verify=self.on_verify,
         )

@@ -115,7 +115,7 @@ class Runs:
         run = Run(record, fire, kind, fence, f"{self._place.worker}-{self._count:x}")
         run.group = group
         run.prepare(self._place, call_for(live.isolation, binding), binding.params)
-        live.runs.append(run)
+        live.runs += (run,)
         self.going[run] = None
         if live.weighty:
             run.claim = self._claim if record.task.policy.guarantee is Guarantee.AT_MOST_ONCE else self._note
@@ -171,7 +171,8 @@ class Runs:
         record, live = run.record, run.live
         settled = run.before is not None and run.outcome is Outcome.SUCCEEDED and self._is_as_planned(record)
         del self.going[run]
-        live.runs.remove(run)
+        del run.context, run.asyncio_task  # they lead back to the run: without them it is freed here and now
+        live.runs = tuple(other for other in live.runs if other is not run) if len(live.runs) > 1 else ()
         run.seen = True
         if run.cause is None and run.outcome is Outcome.CANCELLED:
             run.redo = True

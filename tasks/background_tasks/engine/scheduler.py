@@ -9,6 +9,7 @@ import logging
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import replace
 
+from background_tasks import ports
 from background_tasks.authoring import Services
 from background_tasks.domain.explain import Explanation
 from background_tasks.domain.model import Fence, Outcome, Task, TaskUid
@@ -27,19 +28,6 @@ from background_tasks.engine.slots import Slots
 from background_tasks.engine.tasklist import TaskList
 from background_tasks.engine.views import TaskView, Views
 from background_tasks.errors import NotLeader
-from background_tasks.ports import (
-    Clock,
-    Holdings,
-    Observer,
-    Refusal,
-    RefusedDocument,
-    Removed,
-    RunLedger,
-    StatusSink,
-    Synced,
-    TaskSource,
-    Upserted,
-)
 
 __all__ = ["Bind", "Binding", "Scheduler", "TaskView"]
 
@@ -62,14 +50,14 @@ class Scheduler:
     def __init__(
         self,
         *,
-        clock: Clock,
+        clock: ports.Clock,
         bind: Bind,
-        ledger: RunLedger,
-        sink: StatusSink,
-        observer: Observer,
+        ledger: ports.RunLedger,
+        sink: ports.StatusSink,
+        observer: ports.Observer,
         worker: str,
         slots: int = 16,
-        holdings: Holdings | None = None,
+        holdings: ports.Holdings | None = None,
         groups: Mapping[str, int] | None = None,
         settings: Mapping[str, str] | None = None,
         services: Services | None = None,
@@ -91,7 +79,7 @@ class Scheduler:
             services=services,
             verify=verify or self._verify,
         )
-        self._slots = Slots(holdings)
+        self._slots = Slots(holdings, clock)
         self._dispatcher = Dispatcher(clock, observer, up_since=up_since)
         self._tasks = TaskList(bind, slots, self._slots, ledger, self._dispatcher)
         self._views = Views(clock, self._slots, self._dispatcher, worker)
@@ -184,7 +172,7 @@ class Scheduler:
         """Drop a task; a run of it that goes on is cancelled."""
         self._tasks.remove(uid)
 
-    def refuse(self, refusal: Refusal) -> None:
+    def refuse(self, refusal: ports.Refusal) -> None:
         """Remember a document that is no task; an earlier good version of it stays armed."""
         self._tasks.refuse(refusal)
 
@@ -196,18 +184,18 @@ class Scheduler:
             switches = replace(record.task.switches, run_now=wanted)
             self._tasks.upsert(replace(record.task, switches=switches))
 
-    async def follow(self, source: TaskSource) -> None:
+    async def follow(self, source: ports.TaskSource) -> None:
         """Do what a source tells, until it ends."""
         count = 0
         async for event in source.watch():
             match event:
-                case Upserted(task):
+                case ports.Upserted(task):
                     self.upsert(task)
-                case Removed(uid):
+                case ports.Removed(uid):
                     self.remove(uid)
-                case RefusedDocument(refusal):
+                case ports.RefusedDocument(refusal):
                     self.refuse(refusal)
-                case Synced():
+                case ports.Synced():
                     self.synced.set()
             count += 1
             if count % EVENTS_AT_ONCE == 0:
@@ -228,7 +216,7 @@ class Scheduler:
         """
         self._leave(slot)
         await self._let_end(lambda run: run.slot == slot, timeout, "its slot moves to another worker")
-        await self._written([record.task.uid for record in self._tasks.of_slot(slot)])
+        await self._written(self._tasks.given_up(slot))
 
     def lost(self, slot: int, reason: str) -> None:
         """Cancel the slot's runs at once: somebody else may act."""
@@ -260,7 +248,7 @@ class Scheduler:
         """List all tasks as they are now."""
         return [self._views.row(record) for record in self._tasks]
 
-    def refusals(self) -> tuple[Refusal, ...]:
+    def refusals(self) -> tuple[ports.Refusal, ...]:
         """List the documents that are no task."""
         return tuple(self._tasks.refusals.values())
 
@@ -276,7 +264,7 @@ class Scheduler:
 
     async def shown(self) -> None:
         """Return when the status of every task was handed to the sink, as fast as it takes them."""
-        await self._status.flush()
+        await self._status.flush(self._tasks)
 
     # --- within --------------------------------------------------------------------------------------------------
 
@@ -298,6 +286,6 @@ class Scheduler:
             async with asyncio.timeout(FLUSH_S):
                 await self._ledger.flush(uids)
                 if uids is None:
-                    await self._status.flush()
+                    await self._status.flush(self._tasks)
         except TimeoutError:
             _log.warning("not everything was written within %g s; what is missing may be run again", FLUSH_S)

@@ -9,7 +9,7 @@ from typing import Final, Literal
 
 from background_tasks.domain.model import Fence
 from background_tasks.engine.records import NO_SLOT
-from background_tasks.ports import Holdings
+from background_tasks.ports import Clock, Holdings
 
 
 class _NotOurs(Enum):
@@ -24,9 +24,14 @@ type Answer = Fence | Literal[_NotOurs.NOT_OURS] | None
 class Slots:
     """Open slots by number. Without holdings all slots are ours, without a fence."""
 
-    def __init__(self, holdings: Holdings | None) -> None:
+    def __init__(self, holdings: Holdings | None, clock: Clock) -> None:
         self._holdings = holdings
+        self._clock = clock
         self._open: dict[int, Fence] = {}
+        self._realm = ""
+        self._closed_at: float | None = None
+        self.renewed_at: float | None = None
+        """Wall instant at which an earlier realm ended here; what the ledger lacks since then it may have lost."""
 
     @property
     def open(self) -> tuple[int, ...]:
@@ -35,11 +40,15 @@ class Slots:
 
     def gain(self, slot: int, fence: Fence) -> None:
         """Open a slot."""
+        if self._realm and fence.realm != self._realm:
+            self.renewed_at = self._clock.wall() if self._closed_at is None else self._closed_at
+        self._realm = fence.realm
         self._open[slot] = fence
 
     def close(self, slot: int) -> None:
         """Start nothing more for a slot."""
-        self._open.pop(slot, None)
+        if self._open.pop(slot, None) is not None:
+            self._closed_at = self._clock.wall()
 
     def is_open(self, slot: int) -> bool:
         """Say whether tasks of this slot may be armed here."""

@@ -5,6 +5,7 @@ Not here: when it is due (`dispatch`), its runs (`runs`). A task that cannot run
 
 import logging
 from collections.abc import Iterator
+from dataclasses import replace
 
 from background_tasks.domain.model import NO_PAST, Fence, Isolation, Outcome, Past, RunPolicy, Task, TaskUid
 from background_tasks.domain.plan import rescheduled
@@ -39,6 +40,8 @@ class TaskList:
         self._records: dict[TaskUid, Armed] = {}
         self.refusals: dict[str, Refusal] = {}
         """Documents that are no task, by their place."""
+        self._before: dict[TaskUid, Past] = {}
+        """Of slots that were lost and gained again: what this worker knew, should the ledger not know it any more."""
         self.loader = Loader(ledger, dispatcher.clock, self._loaded)
         self.runs: Runs
         self.outcomes: Outcomes
@@ -55,6 +58,13 @@ class TaskList:
     def of_slot(self, slot: int) -> list[Armed]:
         """List the tasks of a slot."""
         return [record for record in self._records.values() if record.slot == slot]
+
+    def given_up(self, slot: int) -> list[TaskUid]:
+        """Name the tasks of a slot that another worker gets: from now on that one knows what became of them."""
+        records = self.of_slot(slot)
+        for record in records if not self._slots.is_open(slot) else ():
+            record.past = None
+        return [record.task.uid for record in records]
 
     # --- changes -------------------------------------------------------------------------------------------------
 
@@ -76,6 +86,7 @@ class TaskList:
             return
         self.runs.release(record)
         self._dispatcher.timetable.leave(record)
+        self._before.pop(uid, None)
         if record.live is not None:
             record.live.gone = True
             self.runs.stop(record.live.runs, Outcome.CANCELLED, "the task was removed", redo=False)
@@ -141,6 +152,8 @@ class TaskList:
             self.consider(record)
             self._introduce(record)
         elif self._slots.is_open(record.slot):
+            if record.past is not None:
+                self._before[record.task.uid] = record.past
             record.past = None
             self.loader.ask(record, self._slots.fence(record.slot))
 
@@ -167,9 +180,17 @@ class TaskList:
             return
         if self._slots.fence(record.slot) != fence:
             return  # lost and gained again meanwhile: another answer is on its way
-        record.past = self.outcomes.found(record, past or NO_PAST, fence)
+        before = self._before.pop(record.task.uid, None) or self._unknown()
+        record.past = self.outcomes.found(record, past or before, fence)
         self.consider(record)
         self._introduce(record)
+
+    def _unknown(self) -> Past:
+        """Return the past of a task that the ledger does not know: it never ran, or a store that was lost knew it.
+
+        After a loss, what was due before is taken for served: whoever held the slot then was alive.
+        """
+        return NO_PAST if self._slots.renewed_at is None else replace(NO_PAST, baseline=self._slots.renewed_at)
 
     def _introduce(self, record: Armed) -> None:
         if isinstance(record.binding, Binding):

@@ -4,13 +4,14 @@ Not here: where it is shown. Nothing here changes anything.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 
 from background_tasks.domain.explain import Explanation, explain
 from background_tasks.domain.model import NO_PAST, OnStart, Policy, RunRecord, Schedule, Task
 from background_tasks.domain.status import Observed, status
 from background_tasks.engine.dispatch import Dispatcher
+from background_tasks.engine.history import recall
 from background_tasks.engine.records import NO_SLOT, Armed, Live
 from background_tasks.engine.slots import Slots
 from background_tasks.ports import Clock, Refusal
@@ -71,7 +72,7 @@ class Views:
             slot=None if record.slot == NO_SLOT else record.slot,
             next_start=self.next_start(record),
             running=tuple(run.run_id for run in live.runs),
-            last=live.history[-1] if live.history else None,
+            last=self._last(record.task, live),
             succeeded=live.succeeded,
             failed=live.failed,
             skipped=live.skipped,
@@ -97,16 +98,17 @@ class Views:
                 running=len(live.runs),
                 refusal=None if refusal is None else (refusal.reason, refusal.message),
                 quarantine=live.noted,
-                history=live.history,
+                history=recall(live.history, task, self._worker),
                 succeeded=live.succeeded,
                 failed=live.failed,
                 skipped=live.skipped,
                 last_skip=live.last_skip,
             ),
-            previous=live.status,
+            previous={"conditions": [dict(zip(_KEPT, kept, strict=True)) for kept in live.conditions]},
         )
-        if record.live is not None:
-            record.live.status = {"conditions": built["conditions"]}
+        conditions = built["conditions"]
+        if record.live is not None and isinstance(conditions, list):
+            record.live.conditions = tuple(tuple(item[key] for key in _KEPT) for item in conditions)
         return built
 
     def explain(self, record: Armed, up_since: float) -> Explanation:
@@ -128,6 +130,10 @@ class Views:
         when = self._dispatcher.timetable.when(record)
         return None if when is None else when + self._dispatcher.offset
 
+    def _last(self, task: Task, live: Live) -> RunRecord | None:
+        last = recall(live.history[-1:], task, self._worker)
+        return replace(last[0], report=live.report) if last else None
+
     def _state(self, record: Armed, live: Live) -> State:
         if isinstance(record.binding, Refusal):
             return State.REFUSED
@@ -142,5 +148,6 @@ class Views:
         return State.ARMED if self._dispatcher.timetable.is_filed(record) else State.IDLE
 
 
+_KEPT = ("type", "status", "lastTransitionTime")
 _NOTHING_YET = Live(Policy(coroutine="", schedule=Schedule(cadence=OnStart(cooldown=0.0))))
 """Of a task to which nothing happened."""

@@ -32,15 +32,15 @@ class Life:
         scheduler = self.world.make()
         stuck: list[tuple[str, ...]] = []
 
-        async def drain(at: float, timeout: float) -> None:
+        async def drain(at: float, patience: float) -> None:
             await asyncio.sleep(at)
-            stuck.append(await scheduler.drain(timeout))
+            stuck.append(await scheduler.drain(patience))
 
         async with asyncio.TaskGroup() as group:
             group.create_task(scheduler.run()).add_done_callback(self._done)
             scheduler.upsert(self.world.task(self, Every(seconds=30), overlap=Overlap.QUEUE))
-            for at, timeout in drains:
-                group.create_task(drain(at, timeout))
+            for at, patience in drains:
+                group.create_task(drain(at, patience))
         return stuck[-1]
 
     def _done(self, _: object) -> None:

@@ -5,8 +5,11 @@ from collections import Counter
 from dataclasses import replace
 from typing import Any
 
+import pytest
+
 from background_tasks.domain.model import Every, Guarantee, Interval, Outcome, Past, TaskUid
 from background_tasks.engine.ledgering import LIGHT_PER_S
+from background_tasks.errors import Unavailable
 
 IT = TaskUid("default/it")
 
@@ -60,6 +63,21 @@ def test_runs_of_many_short_tasks_are_coalesced(world: Any) -> None:
     world.run(story)
     last = Counter(past.fired_at for past in world.ledger.pasts.values())
     assert (len(world.watcher.runs), last) == (21 * count, Counter({world.began_at + 20: count}))
+
+
+def test_a_ledger_that_refuses_is_quoted(world: Any, caplog: pytest.LogCaptureFixture) -> None:
+    """Why nothing can be written is in the log, with the remedy that the ledger named."""
+
+    async def refuse(*args: Any, **options: Any) -> None:
+        raise Unavailable("key bgt:p:runs is a string: DEL it")
+
+    async def story(w: Any) -> None:
+        w.ledger.record = refuse
+        w.scheduler.upsert(w.task(quick, Every(seconds=1)))
+        await asyncio.sleep(3)
+
+    world.run(story)
+    assert "key bgt:p:runs is a string: DEL it" in caplog.text
 
 
 def test_no_run_waits_for_the_ledger(world: Any) -> None:

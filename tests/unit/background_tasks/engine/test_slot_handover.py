@@ -232,3 +232,64 @@ def test_an_answer_for_an_earlier_hold_is_not_believed(world: Any) -> None:
 
     world.run(story, holdings=world.holder)
     assert work.starts == [60]
+
+
+def renew(world: Any, number: int = 1) -> None:
+    """Lose the slot and gain it in a new realm, with a ledger that knows nothing any more."""
+    world.scheduler.lost(SLOT, "a new realm")
+    world.ledger.pasts.clear()
+    world.holder.fences[SLOT] = Fence(realm=f"realm {number}", slot=SLOT, epoch=1)
+    world.scheduler.gained(SLOT, world.holder.fences[SLOT])
+
+
+def test_a_ledger_that_was_lost_makes_no_fire_time_due_again(world: Any) -> None:
+    """Who served a task itself goes on from what it knows; the grid's last fire time is not served twice."""
+    work = Work(world, seconds=1)
+
+    async def story(w: Any) -> None:
+        w.scheduler.upsert(w.task(work, Every(seconds=100)))
+        gain(w)
+        await asyncio.sleep(150)
+        renew(w)
+        await asyncio.sleep(60)
+
+    world.run(story, holdings=world.holder)
+    assert work.starts == [0, 100, 200]
+
+
+def test_what_another_worker_served_before_the_ledger_was_lost_is_not_due_again(world: Any) -> None:
+    """A worker that gave the task away takes what was due before the loss for served, and serves what came after."""
+    work = Work(world, seconds=1)
+
+    async def story(w: Any) -> None:
+        w.scheduler.upsert(w.task(work, Every(seconds=100)))
+        gain(w)
+        await asyncio.sleep(50)
+        await w.scheduler.surrender(SLOT, 0)
+        other = SLOT + 1 if SLOT < 15 else 0
+        w.scheduler.gained(other, Fence(realm="r", slot=other, epoch=1))
+        await asyncio.sleep(100)
+        w.scheduler.lost(other, "a new realm")
+        await asyncio.sleep(100)
+        renew(w)
+        await asyncio.sleep(60)
+
+    world.run(story, holdings=world.holder)
+    assert work.starts == [0, 250, 300]
+
+
+def test_a_run_cut_short_when_the_ledger_was_lost_is_done_again(world: Any) -> None:
+    """Its fire time was not served, and the worker that was cut short knows it."""
+    work = Work(world, seconds=10)
+
+    async def story(w: Any) -> None:
+        w.scheduler.upsert(w.task(work, Every(seconds=100)))
+        gain(w)
+        await asyncio.sleep(105)
+        w.scheduler.lost(SLOT, "a new realm")
+        await w.scheduler.stopped(SLOT)
+        renew(w)
+        await asyncio.sleep(20)
+
+    world.run(story, holdings=world.holder)
+    assert work.starts == [0, 100, 105]

@@ -1,4 +1,4 @@
-"""The timetable: what is due comes out, the longest due first; what was taken out or moved never comes at its old time."""
+"""The timetable: what is due comes out, the longest due first; what was moved never comes at its old time."""
 
 from dataclasses import dataclass
 
@@ -90,7 +90,9 @@ def test_garbage_is_swept_before_it_outweighs_what_counts() -> None:
     assert (drained(timetable, 5198.0), drained(timetable, 5199.0)) == ([], [0])
 
 
-@given(st.lists(st.tuples(st.integers(0, 7), st.one_of(st.none(), st.integers(0, 40))), max_size=60), st.integers(0, 40))
+@given(
+    st.lists(st.tuples(st.integers(0, 7), st.one_of(st.none(), st.integers(0, 40))), max_size=60), st.integers(0, 40)
+)
 def test_any_history_of_moves_ends_like_a_sorted_list(moves: list[tuple[int, int | None]], now: int) -> None:
     """Filing, moving and taking out agree with a dictionary that is sorted by (instant, entry)."""
     timetable, entries = table(8)

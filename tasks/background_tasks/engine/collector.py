@@ -1,0 +1,25 @@
+"""Keeps the garbage collector's pauses out of the way of starts.
+
+Not here: memory. Nothing that the engine makes per run needs the collector: it is freed when it is let go of. So the
+collector has little to find and much to visit, and a full visit of 100,000 objects holds the loop for 50 ms or more.
+"""
+
+import gc
+
+YOUNG, MIDDLE = 2_000, 10
+"""Allocations between visits of the youngest objects, and such visits between two of the middle generation: Python's
+own, 0.2 ms and 3 ms each."""
+OLD = 1_000
+"""Visits of the middle generation between two full ones; usual is 10. At 10,000 runs a second that is a quarter of an
+hour."""
+
+
+def keep_pauses_short() -> None:
+    """Visit everything once, then leave it alone, and come by less often.
+
+    For a process that is a worker; call it when the tasks are known. What exists now is still freed when it is let go
+    of, but not if it then stands in a circle.
+    """
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(YOUNG, MIDDLE, OLD)
