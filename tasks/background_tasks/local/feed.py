@@ -9,15 +9,18 @@ from typing import TYPE_CHECKING
 
 import psutil
 
-from background_tasks.domain.model import MemberId, RunRecord
+from background_tasks.domain.model import MemberId, RunRecord, TaskUid
 from background_tasks.errors import Unavailable
 from background_tasks.leases.redis import RedisLeases, pool_prefix
 from background_tasks.local.state import WorkerLine
 from background_tasks.local.workers import WorkerProcess
-from background_tasks.sinks.redis import RedisLedger
+from background_tasks.sinks.redis import RedisLedger, RedisStatusSink
 
 if TYPE_CHECKING:
     from redis.asyncio import Redis
+
+PASSING = frozenset({"Suspended", "Paused", "NoWorker", "Quarantined", "BreakerOpen"})
+"""Reasons of `Ready=False` that are no fault of the declaration: the task runs again without an edit."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +36,7 @@ class Feed:
 
     def __init__(self, redis: "Redis", pool: str, slots: int) -> None:
         self._ledger = RedisLedger(redis, pool)
+        self._statuses = RedisStatusSink(redis, pool)
         self._leases = RedisLeases(redis, prefix=pool_prefix(pool), slots=slots)
         self._after: str | None = None
 
@@ -51,6 +55,12 @@ class Feed:
         found, self._after = await self._ledger.runs_after(self._after)
         return found
 
+    async def unfit(self, uids: Sequence[TaskUid]) -> Mapping[TaskUid, str]:
+        """Return why the workers cannot run tasks as they are declared, by task; the others are absent."""
+        statuses = await self._statuses.statuses_of(uids)
+        found = {uid: refusal_of(status) for uid, status in statuses.items()}
+        return {uid: sentence for uid, sentence in found.items() if sentence}
+
     async def held(self) -> Held:
         """Return who lives and holds what now."""
         members = await self._leases.members()
@@ -60,6 +70,15 @@ class Feed:
             if row.holder is not None:
                 slots[row.holder] = (*slots.get(row.holder, ()), number)
         return Held(frozenset(members), slots)
+
+
+def refusal_of(status: Mapping[str, object]) -> str:
+    """Return the message of a `Ready=False` that only an edit ends; empty: there is none."""
+    listed = status.get("conditions")
+    for item in listed if isinstance(listed, list) else ():
+        if isinstance(item, dict) and item.get("type") == "Ready" and item.get("status") == "False":
+            return "" if item.get("reason") in PASSING else str(item.get("message") or item.get("reason"))
+    return ""
 
 
 def worker_lines(places: Sequence[WorkerProcess], held: Held) -> tuple[WorkerLine, ...]:

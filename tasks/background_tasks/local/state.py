@@ -65,7 +65,7 @@ class PoolState:
     gone: dict[TaskUid, Task] = field(default_factory=dict)
     """Removed from the files during the session: their runs still count."""
     refused: dict[str, str] = field(default_factory=dict)
-    """Place and field -> sentence."""
+    """Place in the files, or name of a task -> sentence."""
     workers: tuple[WorkerLine, ...] = ()
     runs: deque[RunRecord] = field(default_factory=lambda: deque(maxlen=KEPT_RUNS))
     recent: deque[RunRecord] = field(default_factory=lambda: deque(maxlen=RECENT))
@@ -89,6 +89,24 @@ class PoolState:
         line = self.tasks.pop(uid, None)
         if line is not None:
             self.gone[uid] = line.task
+            self.refused.pop(line.task.name, None)
+
+    def judge(self, uids: Iterable[TaskUid], unfit: Mapping[TaskUid, str]) -> None:
+        """Take what the workers said of these tasks: why they cannot be run, or nothing."""
+        for uid in uids:
+            line = self.tasks.get(uid)
+            if line is None:
+                continue
+            if uid in unfit:
+                self.refused[line.task.name] = f"{line.task.name}: {unfit[uid]}"
+            else:
+                self.refused.pop(line.task.name, None)
+
+    def next_uids(self, after: int, count: int) -> tuple[TaskUid, ...]:
+        """Return so many tasks from a place in their list on, and on from its beginning."""
+        uids = list(self.tasks)
+        first = after % max(len(uids), 1)
+        return tuple((uids[first:] + uids[:first])[:count])
 
     def add_runs(self, runs: Iterable[RunRecord]) -> None:
         """Take runs in the order in which they were written."""

@@ -28,6 +28,8 @@ from background_tasks.telemetry.metrics import Metrics
 from background_tasks.telemetry.probes import Health, Probes
 
 REFRESH_S = 0.25
+JUDGED_AT_ONCE = 50
+"""Statuses that are read at each refresh: a folder of ten thousand tasks is gone through within a minute."""
 READY_TIMEOUT_S = 30.0
 """`--for` counts from the moment all workers live; one that never comes up must not make it wait for ever."""
 
@@ -68,6 +70,8 @@ class Session:
         self._ready = asyncio.Event()
         """All workers live."""
         self._workers: Workers | None = None
+        self._judged = 0
+        """How many statuses were looked at so far."""
 
     @asynccontextmanager
     async def stores(self) -> AsyncIterator["Session"]:
@@ -108,7 +112,7 @@ class Session:
                 await self._workers.run(drain_timeout=self.settings.drain_timeout)
                 for helper in (*helpers, limit):
                     helper.cancel()
-            await self._read(feed)
+            await self._read(feed, all_statuses=True)
         return self._summary()
 
     def stop(self) -> None:
@@ -167,21 +171,28 @@ class Session:
             await self._read(feed)
             await asyncio.sleep(REFRESH_S)
 
-    async def _read(self, feed: Feed) -> None:
+    async def _read(self, feed: Feed, *, all_statuses: bool = False) -> None:
+        """Take what there is; what was read before the store failed counts."""
+        state = self.state
+        judged = state.next_uids(self._judged, len(state.tasks) if all_statuses else JUDGED_AT_ONCE)
         try:
-            runs = await feed.runs()
+            self._take(await feed.runs())
             held = await feed.held()
+            if self._workers is not None:
+                state.set_workers(worker_lines(self._workers.places, held))
+            state.judge(judged, await feed.unfit(judged))
         except Unavailable as error:
-            self.state.trouble = f"the store does not answer: {error}"
+            state.trouble = f"the store does not answer: {error}"
             return
-        self.state.trouble = ""
+        state.trouble = ""
+        self._judged += len(judged)
+        if state.workers and all(worker.alive for worker in state.workers):
+            self._ready.set()
+
+    def _take(self, runs: Sequence[RunRecord]) -> None:
         self.state.add_runs(runs)
         for run in runs:
             self._measure(run)
-        if self._workers is not None:
-            self.state.set_workers(worker_lines(self._workers.places, held))
-            if all(worker.alive for worker in self.state.workers):
-                self._ready.set()
         if runs:
             self.on_runs(runs)
 

@@ -74,6 +74,8 @@ def redis_errors(doing: str) -> Iterator[None]:
     except exceptions.ConnectionError as error:
         raise Unavailable(f"redis: {doing}: {error}") from error
     except (exceptions.RedisError, OSError) as error:
+        if str(error).startswith("WRONGTYPE"):
+            raise Unavailable(f"redis: {doing}: WRONGTYPE, the key is not of our kind: DEL it") from error
         raise Unavailable(f"redis: {doing}: {type(error).__name__}: {error}") from error
 
 

@@ -57,7 +57,7 @@ class RedisLedger:
         found: dict[TaskUid, Past] = {}
         for first in range(0, len(wanted), CHUNK):
             chunk = wanted[first : first + CHUNK]
-            with redis_errors("read ledger"):
+            with redis_errors(f"read {self._key('past')}"):
                 texts = await cast(Awaitable[list[str | None]], self._redis.hmget(self._key("past"), list(chunk)))
             for uid, text in zip(chunk, texts, strict=True):
                 past = None if text is None else self._read(load_past, text, f"{self._key('past')}, field {uid}")
@@ -100,7 +100,7 @@ class RedisLedger:
 
     async def newest_run(self) -> str | None:
         """Return the place of the newest entry of the stream, to read on from; None when there is none."""
-        with redis_errors("read runs"):
+        with redis_errors(f"read {self._key('runs')}"):
             newest: Any = await self._redis.xrevrange(self._key("runs"), count=1)
         return str(newest[0][0]) if newest else None
 
@@ -108,7 +108,7 @@ class RedisLedger:
         """Return the runs that ended after `place` (None: all), oldest first, and the place to read on from."""
         runs: list[RunRecord] = []
         while True:
-            with redis_errors("read runs"):
+            with redis_errors(f"read {self._key('runs')}"):
                 start = "-" if place is None else f"({place}"
                 entries: Any = await self._redis.xrange(self._key("runs"), min=start, count=CHUNK)
             for place, fields in entries:
@@ -135,20 +135,33 @@ class RedisStatusSink:
 
     async def publish(self, uid: TaskUid, status: Mapping[str, object]) -> None:
         """Show the status."""
-        with redis_errors("write status"):
+        with redis_errors(f"write {self._key}"):
             await self._redis.hset(self._key, uid, dump_status(status))
 
     async def withdraw(self, uid: TaskUid) -> None:
         """The task is gone."""
-        with redis_errors("withdraw status"):
+        with redis_errors(f"write {self._key}"):
             await self._redis.hdel(self._key, uid)
 
     async def statuses(self) -> Mapping[TaskUid, Mapping[str, object]]:
         """Read all statuses, for those who show them."""
-        with redis_errors("read statuses"):
+        with redis_errors(f"read {self._key}"):
             texts = await cast(Awaitable[dict[str, str]], self._redis.hgetall(self._key))
+        return self._read({TaskUid(uid): text for uid, text in texts.items()})
+
+    async def statuses_of(self, uids: Sequence[TaskUid]) -> Mapping[TaskUid, Mapping[str, object]]:
+        """Read the statuses of some tasks; one that has none, or none that can be read, is absent."""
+        found: dict[TaskUid, Mapping[str, object]] = {}
+        for first in range(0, len(uids), CHUNK):
+            chunk = uids[first : first + CHUNK]
+            with redis_errors(f"read {self._key}"):
+                texts = await cast(Awaitable[list[str | None]], self._redis.hmget(self._key, list(chunk)))
+            found |= self._read({uid: text for uid, text in zip(chunk, texts, strict=True) if text is not None})
+        return found
+
+    def _read(self, texts: Mapping[TaskUid, str]) -> Mapping[TaskUid, Mapping[str, object]]:
         read = {
-            TaskUid(uid): read_or_report(load_status, text, f"{self._key}, field {uid}", self._report)
+            uid: read_or_report(load_status, text, f"{self._key}, field {uid}", self._report)
             for uid, text in texts.items()
         }
         return {uid: status for uid, status in read.items() if status is not None}

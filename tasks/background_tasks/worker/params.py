@@ -4,6 +4,7 @@ Not here: what the params mean.
 """
 
 import inspect
+import traceback
 import typing
 from collections.abc import Mapping
 
@@ -43,6 +44,9 @@ def check(model: type[BaseModel] | None, given: Mapping[str, object], *, task: s
         raise InvalidParams("; ".join(_sentence(fault.field, fault.message) for fault in faults)) from error
     except Refused as error:
         raise InvalidParams(f"{FIELD}: {error}") from error
+    except Exception as error:  # a user's validator may raise anything; the other tasks go on
+        said = "".join(traceback.format_exception_only(error)).strip().splitlines()[-1]
+        raise InvalidParams(f"{FIELD}: the model of {task} fails on them: {said}; correct one of the two") from error
 
 
 def _sentence(field: str, message: str) -> str:

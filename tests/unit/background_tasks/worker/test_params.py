@@ -58,6 +58,24 @@ def test_all_faults_come_at_once() -> None:
         check(Params, {"factor": 2, "other": 1}, task="decay")
 
 
+class Faulty(TaskParams):
+    """A model whose own check breaks."""
+
+    share: int = 1
+
+    @model_validator(mode="after")
+    def _fits(self) -> Self:
+        if 1 / self.share > 1:
+            raise RuntimeError("not reached")
+        return self
+
+
+def test_a_model_that_breaks_is_told_and_breaks_nothing_else() -> None:
+    """What a validator of a user raises by mistake is a refusal of this one task."""
+    with pytest.raises(InvalidParams, match=r"spec\.params: the model of share fails on them: ZeroDivisionError"):
+        check(Faulty, {"share": 0}, task="share")
+
+
 def test_a_coroutine_without_a_model_takes_no_params() -> None:
     """`params` that nothing reads are a mistake, and said to be one."""
     assert check(None, {}, task="plain") is None
