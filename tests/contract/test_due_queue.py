@@ -11,10 +11,20 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule, run_state_machine_as_test
 from redis.asyncio import Redis
 
-from background_tasks.knowledge.due_queue import AddMode, Claim, DueQueue, Firing, Record, Settled, Settlement
+from background_tasks.knowledge.due_queue import (
+    GIVE_BACK_S,
+    AddMode,
+    Claim,
+    DueQueue,
+    Firing,
+    Record,
+    Settled,
+    Settlement,
+)
 from background_tasks.knowledge.keys import Keys, QueueKeys
 from background_tasks.local.embedded import EmbeddedServer
 from background_tasks.services.redis import connect
+from background_tasks.testing import CrashingClient
 
 pytestmark = pytest.mark.contract
 NOW = 1_700_000_000.0
@@ -298,3 +308,20 @@ async def test_a_cancellation_at_any_moment_leaves_no_lease(queue: DueQueue, bod
         await asyncio.wait([task])
         assert await queue._redis.zcard(queue._keys.inflight) == 0, f"after {turns} turns of the loop"
     assert [claim.id for claim in await queue.claim(now=NOW)] == ["tea"]
+
+
+async def test_a_store_that_says_nothing_holds_up_no_cancelled_block(queue: DueQueue) -> None:
+    """The answer to a claim is waited for a second, no longer."""
+    silent = CrashingClient(queue._redis, at=0, before=asyncio.Event().wait)
+
+    async def holding() -> None:
+        async with queue.hold(now=NOW):
+            raise AssertionError("nothing was claimed")
+
+    task = asyncio.get_running_loop().create_task(holding())
+    while not silent.trips:  # noqa: ASYNC110 - the call is on its way
+        await asyncio.sleep(0)
+    task.cancel()
+    async with asyncio.timeout(3 * GIVE_BACK_S):
+        await asyncio.wait([task])
+    assert task.cancelled()

@@ -38,3 +38,15 @@ async def test_a_store_that_is_not_there_is_logged_and_the_report_returned(redis
     assert await publish(report, nowhere) == report
     assert await publish(report, None) == report
     await nowhere.aclose()
+
+
+async def test_a_fault_that_quotes_a_secret_is_told_without_it(redis: Any, prefix: str) -> None:
+    """Whatever part of the report quotes the data, nobody gets to read it."""
+    keys, said = Keys(f"{prefix}:"), "expr is 'password=hunter2-FAKE'"
+    report = TaskReport(task="t", reason=said, errors=[said], extra={"steps": {"consent": {"failed": said}}, "n": [1]})
+
+    sent = await publish(report, redis, keys=keys)
+
+    ((_, kept),) = await redis.xrange(keys.runs)
+    assert (sent.errors, sent.extra["n"]) == (["expr is 'password=[redacted]'"], [1])
+    assert "hunter2" not in sent.model_dump_json() + kept["report"]

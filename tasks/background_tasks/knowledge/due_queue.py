@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 
 CLAIM_LIMIT = 100
 LEASE_S = 60.0
+GIVE_BACK_S = 1.0
+"""A cancelled run ends within 5 s, whatever the store does."""
 FLAG_LIFE_S = 7 * 86_400.0
 """How long an occurrence is remembered as fired."""
 
@@ -171,28 +173,28 @@ class DueQueue:
     ) -> AsyncIterator[list[Claim]]:
         """Claim for a block; when it fails or is cancelled, what it has not settled is due again at once.
 
-        A claim whose answer is on its way is waited for (the client's time-out bounds it), else its lease would stay.
+        A claim whose answer is on its way is waited for, else its lease would stay; for a store that is silent only
+        `GIVE_BACK_S`, and the leases then end by themselves.
         """
         claiming = asyncio.get_running_loop().create_task(self.claim(limit, lease_s, now=now))
-        claims: list[Claim] = []
         try:
-            claims = await asyncio.shield(claiming)
-            yield claims
+            yield await asyncio.shield(claiming)
         except (Exception, asyncio.CancelledError):
-            giving_back = asyncio.get_running_loop().create_task(self._give_back(claims or await _outcome(claiming)))
+            giving_back = asyncio.get_running_loop().create_task(self._give_back(claiming))
             try:
                 await asyncio.shield(giving_back)
             finally:
                 await asyncio.wait([giving_back])
             raise
 
-    async def _give_back(self, claims: list[Claim]) -> None:
+    async def _give_back(self, claiming: asyncio.Task[list[Claim]]) -> None:
         try:
-            await self.release(claims)
-        except Unavailable as error:
-            structlog.get_logger("background_tasks").warning(
-                "leases_left_to_expire", claims=len(claims), why=str(error)
-            )
+            async with asyncio.timeout(GIVE_BACK_S):
+                await self.release(await _outcome(claiming))
+        except (Unavailable, TimeoutError) as error:
+            claiming.cancel()
+            why = str(error) or f"no answer within {GIVE_BACK_S:g} s"
+            structlog.get_logger("background_tasks").warning("leases_left_to_expire", why=why)
 
     async def release(self, claims: Iterable[Claim]) -> None:
         """Give claims back untouched, due as they were; those settled meanwhile stay settled."""

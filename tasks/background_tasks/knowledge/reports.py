@@ -4,14 +4,15 @@ Not here: status and metrics (the worker makes them of the returned report). The
 goes out, so a store that does not answer is logged and does not turn a success into a failure.
 """
 
-from collections.abc import Awaitable
-from typing import TYPE_CHECKING, cast
+from collections.abc import Awaitable, Mapping
+from typing import TYPE_CHECKING, Any, cast
 
 import structlog
 
 from background_tasks.authoring import TaskReport, current_run
 from background_tasks.errors import Unavailable
 from background_tasks.knowledge.keys import Keys, keys_of_run
+from background_tasks.knowledge.redaction import redact
 from background_tasks.services.redis import redis_errors
 
 if TYPE_CHECKING:
@@ -26,9 +27,10 @@ async def publish(
 ) -> TaskReport:
     """Send the report out and return it, named after the run that is going on where it has no name yet.
 
+    A fault may quote the data that it is about, so secrets in `reason`, `errors` and `extra` are masked first.
     `redis` None: only to the log. `topic` is also sent to Pub/Sub `sg:events:{topic}`.
     """
-    named = _named(report)
+    named = _masked(_named(report))
     log = structlog.get_logger("background_tasks").bind(task=named.task, run_id=named.run_id)
     log.info("task_report", **named.model_dump(exclude_defaults=True, exclude={"task", "run_id"}))
     if redis is None:
@@ -47,6 +49,18 @@ def _named(report: TaskReport) -> TaskReport:
     return report.model_copy(
         update={"task": report.task or run.task.policy.coroutine, "run_id": report.run_id or run.run_id}
     )
+
+
+def _masked(report: TaskReport) -> TaskReport:
+    return report.model_copy(update={name: _mask(getattr(report, name)) for name in ("reason", "errors", "extra")})
+
+
+def _mask(value: Any) -> Any:
+    if isinstance(value, str):
+        return redact(value)
+    if isinstance(value, Mapping):
+        return {name: _mask(one) for name, one in value.items()}
+    return [_mask(one) for one in value] if isinstance(value, list | tuple) else value
 
 
 async def _send(redis: "Redis", report: TaskReport, topic: str | None, keys: Keys) -> None:

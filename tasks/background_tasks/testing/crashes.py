@@ -22,14 +22,17 @@ class CrashingClient:
         obeyed: bool = False,
         error: Callable[[], BaseException] = Crash,
         recovers: bool = False,
+        before: Callable[[], Awaitable[object]] | None = None,
     ) -> None:
         """`at` counts from 0; None never dies and only counts. `obeyed`: the server did it, the answer is lost.
 
-        `recovers`: only that one trip fails, as in a time-out or a cancellation.
+        `recovers`: only that one trip fails, as in a time-out or a cancellation. `before` is awaited ahead of that
+        trip, which then goes on unharmed.
         """
         self.trips = 0
         self.dead = False
         self._at, self._obeyed, self._error, self._recovers = at, obeyed, error, recovers
+        self._before = before
         self._pipeline = client.pipeline
         client.execute_command = self._guarded(client.execute_command)
         client.pipeline = self._guarded_pipeline
@@ -43,6 +46,9 @@ class CrashingClient:
     def _guarded(self, call: Callable[..., Awaitable[Any]]) -> Callable[..., Awaitable[Any]]:
         async def trip(*args: Any, **kwargs: Any) -> Any:
             number, self.trips = self.trips, self.trips + 1
+            if number == self._at and self._before is not None:
+                await self._before()
+                return await call(*args, **kwargs)
             dies = number == self._at
             if self.dead or (dies and not self._obeyed):
                 self.dead = not self._recovers
