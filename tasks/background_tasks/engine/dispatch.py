@@ -112,13 +112,22 @@ class Dispatcher:
         """Have a task that is due, and cannot start, be due again a little later."""
         self.file(record, self._clock.monotonic() + seconds)
 
-    def later(self, seconds: float, work: Callable[[], None]) -> None:
-        """Call `work` a little later, as one batch."""
-        self._loop.call_later(seconds, self._do, work)
+    def later(self, seconds: float, work: Callable[[], bool]) -> None:
+        """Do a little `work`, later and again and again, until it says that nothing is left. Starts go first."""
+        self._loop.call_later(seconds, self._do, work, self._clock.monotonic() + seconds)
 
-    def _do(self, work: Callable[[], None]) -> None:
+    def _do(self, work: Callable[[], bool], since: float) -> None:
+        monotonic = self._clock.monotonic
+        now = monotonic()
+        if self._chunk_left and now - since < STARVED_S:
+            self._loop.call_soon(self._do, work, since)
+            return
+        more = True
         with self._batch():
-            work()
+            while more and monotonic() - now < HOLD_S:
+                more = work()
+        if more:
+            self._loop.call_soon(self._do, work, now)
 
     # --- waking --------------------------------------------------------------------------------------------------
 

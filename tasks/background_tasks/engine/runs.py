@@ -5,6 +5,7 @@ Not here: timers and plans (`dispatch`), carrying out (`executor`), what is kept
 
 import asyncio
 import logging
+from collections import deque
 from collections.abc import Callable, Iterable
 
 from background_tasks.domain.model import Fence, Guarantee, Outcome, SkipReason
@@ -32,6 +33,8 @@ EARLY_S = 0.001
 """A fire time on the wall clock is not served sooner than this before it."""
 FRESH_S = 0.005
 """A run that ends sooner costs one plan instead of two: the next fire time of its grid is looked for after this."""
+FRESH_AT_ONCE = 8
+"""Between two looks at the clock."""
 
 
 class Runs:
@@ -57,7 +60,7 @@ class Runs:
         self._ledger = ledger
         self._outcomes = outcomes
         self._consider = consider
-        self._fresh: list[Run] = []
+        self._fresh: deque[Run] = deque()
         self._count = 0
         self._ended = asyncio.Event()
 
@@ -155,15 +158,18 @@ class Runs:
 
     # --- ended ---------------------------------------------------------------------------------------------------
 
-    def _look_at_fresh(self) -> None:
-        """Plan the next fire times of grids whose runs have not ended at once; most have, and are planned only then."""
-        fresh, self._fresh = self._fresh, []
-        for run in fresh:
-            if run.seen:
-                continue
-            run.seen = True
-            run.before = run.record.past
-            self._move_on(run.record, run.fire)
+    def _look_at_fresh(self) -> bool:
+        """Plan the next fire times of grids whose runs have not ended at once; most have, and are planned only then.
+
+        A few at a time; True while some are left.
+        """
+        for _ in range(min(FRESH_AT_ONCE, len(self._fresh))):
+            run = self._fresh.popleft()
+            if not run.seen:
+                run.seen = True
+                run.before = run.record.past
+                self._move_on(run.record, run.fire)
+        return bool(self._fresh)
 
     def finish(self, run: Run) -> None:
         """Draw the conclusions from a run that has ended."""

@@ -101,6 +101,8 @@ class Scheduler:
         self._tasks.ledger, self._tasks.status = self._ledger, self._status
         self.synced = asyncio.Event()
         """The source has told all that exists."""
+        self.ended = asyncio.Event()
+        """No more runs are started, by a drain or because something broke."""
         self._draining = False
 
     # --- life ----------------------------------------------------------------------------------------------------
@@ -136,6 +138,7 @@ class Scheduler:
             try:
                 await self._dispatcher.over
             finally:
+                self.ended.set()
                 self._dispatcher.close()
                 executor.close()
                 if guard is not None:
