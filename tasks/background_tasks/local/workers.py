@@ -12,12 +12,14 @@ from pathlib import Path
 
 from background_tasks.local.embedded import die_with_parent
 
+LAST_WORDS = 500
+"""Characters of a worker's last line that are kept."""
 RESTART_FIRST_S = 0.5
 RESTART_MAX_S = 10.0
 HELD_S = 30.0
 """A worker that lived this long starts again at once; one that dies at birth waits longer and longer."""
-STOP_GRACE_S = 5.0
-"""Beyond the drain timeout, before a worker that does not stop is killed."""
+STOP_GRACE_S = 25.0
+"""Beyond the drain timeout, before a worker that does not stop is killed: it may cancel, write and release meanwhile."""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -29,6 +31,8 @@ class WorkerProcess:
     pid: int | None = None
     restarts: int = 0
     last_exit: int | None = None
+    last_words: str = ""
+    """The end of its log when it ended by itself."""
     incarnation: int = 0
     renewing: bool = False
     """Its process was asked to end so that another one reads what has changed."""
@@ -54,6 +58,7 @@ class Workers:
         self.places = [WorkerProcess(name=f"worker-{n}", log=folder / f"worker-{n}.log") for n in range(1, count + 1)]
         self._command = command
         self._stopping = asyncio.Event()
+        self._hurrying = asyncio.Event()
         self._killing = asyncio.Event()
         self._changed = asyncio.Event()
         self._document: str | None = None
@@ -67,9 +72,11 @@ class Workers:
             rolling.cancel()
 
     def stop(self) -> None:
-        """Drain all workers; a second call ends them at once."""
-        if self._stopping.is_set():
+        """Drain all workers; a second call cancels what runs, a third kills."""
+        if self._hurrying.is_set():
             self._killing.set()
+        if self._stopping.is_set():
+            self._hurrying.set()
         self._stopping.set()
 
     def renew(self, document: str) -> None:
@@ -126,13 +133,21 @@ class Workers:
                 process.kill()
                 await process.wait()
             place.process, place.pid, place.last_exit = None, None, process.returncode
+            place.last_words = _last_line(place.log)
 
     async def _end(self, process: asyncio.subprocess.Process, drain_timeout: float) -> None:
-        """Ask a process to drain, wait, and kill it when it does not or when told so."""
-        if process.returncode is not None:
-            return
-        process.send_signal(signal.SIGTERM)
-        await _first(process.wait(), self._killing.wait(), asyncio.sleep(drain_timeout + STOP_GRACE_S))
+        """Ask a process to drain, to cancel when told to hurry; who returns leaves it to be killed."""
+        for told_more, patience in ((self._hurrying, drain_timeout + STOP_GRACE_S), (self._killing, STOP_GRACE_S)):
+            if process.returncode is None:
+                process.send_signal(signal.SIGTERM)
+                await _first(process.wait(), told_more.wait(), asyncio.sleep(patience))
+            if not told_more.is_set():
+                return
+
+
+def _last_line(log: Path) -> str:
+    lines = log.read_text(errors="replace").split("\n")
+    return next((line.strip() for line in reversed(lines) if line.strip()), "it wrote nothing")[-LAST_WORDS:]
 
 
 async def _first(*waits: Awaitable[object]) -> None:

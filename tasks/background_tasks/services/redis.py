@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from typing import Any, cast
 
 from redis import exceptions
-from redis.asyncio import ConnectionPool, Redis
+from redis.asyncio import BlockingConnectionPool, ConnectionPool, Redis
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 from redis.commands.core import AsyncScript
@@ -27,8 +27,9 @@ def connect(url: str, *, call_timeout: float = CALL_TIMEOUT_S, decode: bool = Tr
     Answers are `str` with `decode`. Raises `Refused` for a URL that cannot be read.
     """
     try:
-        return Redis.from_url(
+        pool = BlockingConnectionPool.from_url(
             url,
+            timeout=call_timeout,
             decode_responses=decode,
             encoding_errors="backslashreplace",
             socket_timeout=call_timeout,
@@ -36,6 +37,7 @@ def connect(url: str, *, call_timeout: float = CALL_TIMEOUT_S, decode: bool = Tr
             retry=Retry(NoBackoff(), 0),
             max_connections=connections,
         )
+        return Redis.from_pool(pool)
     except ValueError as error:
         raise Refused(f"redis url is {url!r}: {error}; write redis://host:6379/0 or unix:///path/to.sock") from error
 

@@ -9,6 +9,8 @@ from background_tasks.domain.model import EMPTY, NO_PAST, Fence, Outcome, Past, 
 
 _PAST_FIELDS = tuple(field.name for field in fields(Past))
 _TEXTS = frozenset({"run_now"})
+LATEST_INSTANT = 1e11
+"""Wall seconds; the year 5138."""
 
 
 def dump_past(past: Past) -> str:
@@ -29,9 +31,16 @@ def _past_field(name: str, value: object) -> Any:
         return value
     if name == "failures" and isinstance(value, int) and value >= 0:
         return value
-    if name not in _TEXTS and name != "failures" and isinstance(value, int | float) and abs(value) < float("inf"):
-        return float(value)
+    if name not in _TEXTS and name != "failures":
+        return _instant(name, value)
     raise ValueError(f"{name} is {value!r}")
+
+
+def _instant(name: str, value: object) -> float:
+    """Accept wall seconds of this epoch: what lies outside was not written by us and would break calendars."""
+    if isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value <= LATEST_INSTANT:
+        return float(value)
+    raise ValueError(f"{name} is {value!r}, not an instant")
 
 
 def dump_run(run: RunRecord) -> str:
@@ -50,9 +59,9 @@ def load_run(text: str) -> RunRecord:
             run_id=str(raw["run_id"]),
             uid=TaskUid(str(raw["uid"])),
             task=str(raw["task"]),
-            scheduled_for=float(raw["scheduled_for"]),
-            started_at=float(raw["started_at"]),
-            ended_at=float(raw["ended_at"]),
+            scheduled_for=_instant("scheduled_for", raw["scheduled_for"]),
+            started_at=_instant("started_at", raw["started_at"]),
+            ended_at=_instant("ended_at", raw["ended_at"]),
             outcome=Outcome(raw["outcome"]),
             attempt=int(raw.get("attempt", 1)),
             reason=str(raw.get("reason", "")),

@@ -6,7 +6,7 @@ slots back, write what is left, release the lease, exit.
 
 import asyncio
 import signal
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from typing import Any
 
 import structlog
@@ -19,6 +19,8 @@ from background_tasks.telemetry.probes import Health
 
 LEAVE_TIMEOUT_S = 5.0
 """For the last words to the lease store."""
+STUCK_S = 15.0
+"""Above the grace of runs that were told to stop."""
 STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT)
 
 log = structlog.get_logger("background_tasks.worker")
@@ -49,26 +51,61 @@ class Worker:
         self._told_to_stop = asyncio.Event()
         self._told_to_hurry = asyncio.Event()
         self._group = asyncio.TaskGroup()
+        self._broken: Exception | None = None
 
-    async def run(self, source: TaskSource, refusals: Sequence[Refusal] = ()) -> None:
-        """Live until `stop`. Raises what broke inside, after everything was stopped."""
+    async def run(
+        self,
+        source: TaskSource,
+        refusals: Sequence[Refusal] = (),
+        more: Mapping[str, Coroutine[Any, Any, None]] | None = None,
+    ) -> None:
+        """Live until `stop`. When a vital part breaks, cancel what runs, stop, and raise what it raised.
+
+        `more` are parts by name that live as long as the worker.
+        """
         for number in STOP_SIGNALS:
             self._loop.add_signal_handler(number, self.stop)
         for refusal in refusals:
             log.error("refused", where=refusal.where, field=refusal.field, message=refusal.message)
         async with self._group as group:
-            beating = group.create_task(self._health.beat(), name="beat")
-            running = group.create_task(self.scheduler.run(), name="scheduler")
-            following = group.create_task(self.scheduler.follow(source), name="follow")
-            syncing = group.create_task(self._sync(), name="sync")
+            parts = {"beat": self._health.beat(), **(more or {})}
+            living = [self._start(name, part) for name, part in parts.items()]
+            following = self._start("follow", self.scheduler.follow(source))
+            syncing = self._start("sync", self._sync())
+            running = self._start("scheduler", self.scheduler.run())
+            dying = group.create_task(self._die_when_stuck(), name="watch")
             self.membership.start()
             await self._told_to_stop.wait()
             following.cancel()
             syncing.cancel()
             await self._leave()
             await running
-            beating.cancel()
+            for part in (*living, dying):
+                part.cancel()
+        if self._broken is not None:
+            raise self._broken
         log.info("stopped")
+
+    def _start(self, part: str, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+        """Start a part without which this worker is of no use."""
+        self._health.watch(part, lambda: self._broken is not None)
+        return self._group.create_task(self._vital(part, work), name=part)
+
+    async def _vital(self, part: str, work: Coroutine[Any, Any, None]) -> None:
+        try:
+            await work
+        except Exception as error:  # whatever it was, half a worker must not go on holding slots
+            log.critical("a vital part broke; the worker stops", part=part, exc_info=error)
+            self._broken = self._broken or error
+            self.stop()
+
+    async def _die_when_stuck(self) -> None:
+        """End the process when the engine broke while a run that ignores its cancellation keeps it from saying so."""
+        await self.scheduler.ended.wait()
+        if not self._told_to_stop.is_set():
+            await asyncio.sleep(STUCK_S)
+            if not self._told_to_stop.is_set():
+                self._die("the engine broke, and a run ignores its cancellation")
 
     def stop(self) -> None:
         """Drain and end; a second call cancels what still runs."""
@@ -83,11 +120,12 @@ class Worker:
 
     async def _leave(self) -> None:
         """Stop in order: whoever depends on something stops before it."""
-        log.info("draining", timeout_s=self._drain_timeout)
+        patience = self._drain_timeout if self._broken is None else 0.0
+        log.info("draining", timeout_s=patience)
         self._health.draining = True
         self.membership.stand_down()
         hurry = self._group.create_task(self._hurry(), name="hurry")
-        stuck = await self.scheduler.drain(self._drain_timeout)
+        stuck = await self.scheduler.drain(patience)
         hurry.cancel()
         if stuck:  # releasing now would let another worker act beside them
             self._die(f"runs ignore their cancellation: {', '.join(stuck)}")
@@ -121,4 +159,7 @@ class Worker:
             await work_ends
             self.membership.stopped(slot, fence)
 
-        self._group.create_task(answer(), name=f"slot {slot} ends")
+        try:
+            self._group.create_task(answer(), name=f"slot {slot} ends")
+        except RuntimeError:  # the group is over: the process ends, and nothing is released that may still run
+            work_ends.close()

@@ -6,6 +6,7 @@ Not here: the order of a life (`app`). Each part is closed in the opposite order
 import os
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import AsyncExitStack
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import structlog
@@ -23,6 +24,7 @@ from background_tasks.telemetry.observers import LogObserver, Observers
 from background_tasks.telemetry.probes import Health, Probes
 from background_tasks.telemetry.traces import span_observer
 from background_tasks.worker.app import Worker
+from background_tasks.worker.pool_start import PoolStart
 from background_tasks.worker.registry import Registry
 from background_tasks.worker.services import PoolServices, open_services
 from background_tasks.worker.settings import WorkerSettings
@@ -49,8 +51,10 @@ async def run_worker(settings: WorkerSettings, source: TaskSource, process_log: 
         stack.push_async_callback(store.aclose)
         registry = Registry.load(settings.task_modules, services=services, flags=settings.flags)
         health = Health(parts.clock.monotonic)
+        start = PoolStart(store, settings.pool, parts.clock, settings.lease.duration)
+        up_since = await start.since()
         worker = Worker(
-            lambda membership: parts.scheduler(membership, registry, services, store),
+            lambda membership: parts.scheduler(membership, registry, Stores(services, store, up_since)),
             parts.membership,
             drain_timeout=settings.drain_timeout,
             health=health,
@@ -65,7 +69,18 @@ async def run_worker(settings: WorkerSettings, source: TaskSource, process_log: 
         )
         stack.enter_context(probes)
         log.info("started", member=settings.member, pool=settings.pool, probes=probes.url, pid=os.getpid())
-        await worker.run(source, registry.refusals)
+        await worker.run(source, registry.refusals, {"pool start": start.keep()})
+
+
+@dataclass(frozen=True, slots=True)
+class Stores:
+    """What was opened, and what it said first."""
+
+    services: PoolServices
+    own: "Redis"
+    """The worker's own connections: ledger and status."""
+    up_since: float
+    """When the pool came up."""
 
 
 class Parts:
@@ -77,24 +92,23 @@ class Parts:
         self._observer = Observers(metrics, LogObserver(self.clock), *([] if spans is None else [spans]))
         self._settings = settings
 
-    def scheduler(
-        self, membership: Membership, registry: Registry, services: PoolServices, store: "Redis"
-    ) -> Scheduler:
+    def scheduler(self, membership: Membership, registry: Registry, stores: "Stores") -> Scheduler:
         """Make the engine, acting for the slots that the membership holds."""
         settings = self._settings
         return Scheduler(
             clock=self.clock,
             bind=registry.bind,
-            ledger=RedisLedger(store, settings.pool),
-            sink=RedisStatusSink(store, settings.pool),
+            ledger=RedisLedger(stores.own, settings.pool),
+            sink=RedisStatusSink(stores.own, settings.pool),
             observer=self._observer,
             worker=settings.member,
             slots=settings.slots,
             holdings=membership,
             groups=settings.groups,
             settings=settings.env,
-            services=services,
+            services=stores.services,
             verify=membership.verify,
+            up_since=stores.up_since,
             guard=True,
         )
 
