@@ -39,7 +39,7 @@ def up(
 ) -> None:
     """Run tasks from YAML on this machine: worker processes over Redis and FalkorDB, embedded unless given.
 
-    Files are watched: an edit is armed at once. Ctrl-C drains and stops; a second Ctrl-C cancels.
+    Files are watched: an edit is armed at once. Ctrl-C drains and stops; a second cancels, a third kills.
     """
     began_at = SystemClock().wall()
     settings = settings_of(
