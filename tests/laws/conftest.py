@@ -355,7 +355,7 @@ class UpkeepWorld(DecayWorld):
 
     entry = "limbic_maintenance:limbic_maintenance_task"
     at = contract("test_limbic_maintenance").NOW_S
-    small: ClassVar = {"batch": 20, "check_batch": 10}
+    small: ClassVar = {"batch": 20}
     lawful: ClassVar = {
         "graph Tombstone": "the way back of a buried double, kept 30 days in the same store",
         "graph copy": "the copy from before the upkeep, in the same store until the next success",
