@@ -185,9 +185,17 @@ class Session:
             state.trouble = f"the store does not answer: {error}"
             return
         state.trouble = ""
+        self._tell_deaths()
         self._judged += len(judged)
         if state.workers and all(worker.alive for worker in state.workers):
             self._ready.set()
+
+    def _tell_deaths(self) -> None:
+        """Say why a worker ended by itself; one that was killed from outside has nothing to say."""
+        for place in self._workers.places if self._workers is not None else []:
+            if place.last_exit is not None and place.last_exit > 0:
+                sentence = f"{place.name} ended with exit code {place.last_exit}: {place.last_words}"
+                self.state.refused[place.name] = sentence
 
     def _take(self, runs: Sequence[RunRecord]) -> None:
         self.state.add_runs(runs)
