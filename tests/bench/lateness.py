@@ -5,10 +5,9 @@ import time
 from collections.abc import Iterator
 from typing import Any
 
+from background_tasks.domain.model import Every, Policy, Schedule, Spread
 from tests.bench.engine import Bench, living, measure
 from tests.bench.figure import Figure, at_most, p99
-
-from background_tasks.domain.model import Every, Policy, Schedule, Spread
 
 TASKS = 10_000
 WARM_S, MEASURED_S = 3.0, 10.0

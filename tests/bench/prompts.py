@@ -9,7 +9,6 @@ from time import perf_counter
 from typing import Any, cast
 
 import structlog
-from tests.bench.figure import Figure, at_most
 
 from background_tasks.authoring import TaskParams
 from background_tasks.catalogue import scheduled_prompt_cleanup as cleanup
@@ -20,6 +19,7 @@ from background_tasks.local.embedded import EmbeddedServer
 from background_tasks.services.redis import connect
 from background_tasks.testing import CrashingClient, FrozenClock, a_run
 from background_tasks.testing.crashes import Crash
+from tests.bench.figure import Figure, at_most
 
 PROMPTS, INSTANTS, WORKERS = 10_000, 3, 3
 KILLS, KILLED_PROMPTS = 10_000, 5

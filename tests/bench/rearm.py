@@ -5,11 +5,10 @@ from collections.abc import AsyncIterator, Iterator
 from dataclasses import replace
 from typing import Any
 
-from tests.bench.engine import Bench, living, measure
-from tests.bench.figure import Figure, at_most
-
 from background_tasks.domain.model import Interval, Policy, Schedule, Task, TaskUid
 from background_tasks.ports import SourceEvent, Upserted
+from tests.bench.engine import Bench, living, measure
+from tests.bench.figure import Figure, at_most
 
 TASKS = 100_000
 CHANGES = 200
