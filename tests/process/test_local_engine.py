@@ -70,6 +70,21 @@ def test_a_bad_document_is_refused_and_its_last_good_version_runs_on(up: "Up", w
     assert "every" in refusal
 
 
+def test_a_mended_document_is_no_longer_refused(up: "Up", wait_for: WaitFor) -> None:
+    """What is refused is what is wrong now: a mended document runs and leaves the list."""
+    path = up.write("task")
+    good = path.read_text()
+    path.write_text(good.replace("every: 200ms", "evry: 200ms"))
+    up.write("neighbour")
+    up.start()
+    wait_for(lambda: up.runs("neighbour"), "the neighbour runs")
+
+    path.write_text(good)
+    wait_for(lambda: up.runs("task"), "the mended task runs")
+
+    assert up.finish()["refused"] == []
+
+
 def test_a_killed_worker_is_replaced_and_its_singletons_move(up: "Up", wait_for: WaitFor) -> None:
     """SIGKILL: the survivor runs every task, a new process takes the place, and no fire time is served twice."""
     names = [f"task-{n}" for n in range(6)]

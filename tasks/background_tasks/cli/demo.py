@@ -40,6 +40,8 @@ def demo(
     conversation = samples / "data" / "conversation.jsonl"
     if not conversation.is_file():
         raise Refused(f"{conversation} is not there; run this in a clone of the project, or give --samples")
+    if picture is not None and not picture.parent.is_dir():
+        raise Refused(f"--picture is {str(picture)!r}: the folder {picture.parent} is not there; make it first")
     settings = settings_of([samples], workers=workers, lasting=for_)
     summary, happened = asyncio.run(_demo(Session(settings, SystemClock(), began_at), conversation, output, picture))
     tell(summary, output)

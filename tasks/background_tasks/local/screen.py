@@ -64,7 +64,7 @@ def _printer(state: PoolState, console: Console) -> Callable[[Sequence[RunRecord
     told: set[str] = set()
 
     def tell(runs: Sequence[RunRecord]) -> None:
-        for sentence in state.refused.values():
+        for sentence in state.refused:
             if sentence not in told:
                 told.add(sentence)
                 console.print(f"refused  {sentence}", markup=False, highlight=False, soft_wrap=True)

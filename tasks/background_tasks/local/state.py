@@ -64,8 +64,10 @@ class PoolState:
     tasks: dict[TaskUid, TaskLine] = field(default_factory=dict)
     gone: dict[TaskUid, Task] = field(default_factory=dict)
     """Removed from the files during the session: their runs still count."""
-    refused: dict[str, str] = field(default_factory=dict)
-    """Place in the files, or name of a task -> sentence."""
+    documents: tuple[str, ...] = ()
+    """What is wrong with the files now, a sentence each."""
+    unfit: dict[str, str] = field(default_factory=dict)
+    """Name of a task that no worker can run, or of a worker that ended by itself -> sentence."""
     workers: tuple[WorkerLine, ...] = ()
     runs: deque[RunRecord] = field(default_factory=lambda: deque(maxlen=KEPT_RUNS))
     recent: deque[RunRecord] = field(default_factory=lambda: deque(maxlen=RECENT))
@@ -89,7 +91,7 @@ class PoolState:
         line = self.tasks.pop(uid, None)
         if line is not None:
             self.gone[uid] = line.task
-            self.refused.pop(line.task.name, None)
+            self.unfit.pop(line.task.name, None)
 
     def judge(self, uids: Iterable[TaskUid], unfit: Mapping[TaskUid, str]) -> None:
         """Take what the workers said of these tasks: why they cannot be run, or nothing."""
@@ -98,9 +100,9 @@ class PoolState:
             if line is None:
                 continue
             if uid in unfit:
-                self.refused[line.task.name] = f"{line.task.name}: {unfit[uid]}"
+                self.unfit[line.task.name] = f"{line.task.name}: {unfit[uid]}"
             else:
-                self.refused.pop(line.task.name, None)
+                self.unfit.pop(line.task.name, None)
 
     def next_uids(self, after: int, count: int) -> tuple[TaskUid, ...]:
         """Return so many tasks from a place in their list on, and on from its beginning."""
@@ -122,6 +124,11 @@ class PoolState:
         """Take the workers as they are now."""
         self.workers = workers
         self.most_workers = max(self.most_workers, sum(worker.alive for worker in workers))
+
+    @property
+    def refused(self) -> tuple[str, ...]:
+        """Everything that does not run as it was meant to, a sentence each."""
+        return (*self.documents, *self.unfit.values())
 
     @property
     def singletons(self) -> frozenset[TaskUid]:

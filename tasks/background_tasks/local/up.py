@@ -7,7 +7,7 @@ import asyncio
 import contextlib
 import signal
 import tempfile
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,14 +15,15 @@ from pathlib import Path
 from background_tasks.api import names
 from background_tasks.api.pool import WorkerPool
 from background_tasks.domain.model import Outcome, RunRecord
-from background_tasks.errors import Unavailable
+from background_tasks.errors import Refused, Unavailable
 from background_tasks.local.embedded import EmbeddedServer
 from background_tasks.local.feed import Feed, worker_lines
 from background_tasks.local.state import PoolState
 from background_tasks.local.summary import Summary, summarise
 from background_tasks.local.workers import WorkerProcess, Workers, python_module
-from background_tasks.ports import Clock, RefusedDocument, Removed, Synced, Upserted
+from background_tasks.ports import Clock, Refusal, RefusedDocument, Removed, Synced, Upserted
 from background_tasks.services.redis import connect
+from background_tasks.sources.contents import survey
 from background_tasks.sources.files import FileSource
 from background_tasks.telemetry.metrics import Metrics
 from background_tasks.telemetry.probes import Health, Probes
@@ -69,6 +70,7 @@ class Session:
         self._metrics = Metrics(settings.pool)
         self._ready = asyncio.Event()
         """All workers live."""
+        self._source = FileSource(settings.roots, now=clock.wall, pool=settings.pool, on_pools=self._pools)
         self._workers: Workers | None = None
         self._judged = 0
         """How many statuses were looked at so far."""
@@ -113,19 +115,19 @@ class Session:
                 for helper in (*helpers, limit):
                     helper.cancel()
             await self._read(feed, all_statuses=True)
+        with contextlib.suppress(Refused):  # the folder itself is gone: what was known last stands
+            found = await asyncio.to_thread(survey, self.settings.roots, self.settings.pool)
+            self._blame(found.tasks.refusals)
         return self._summary()
 
     def stop(self) -> None:
-        """Drain the workers and end; a second call ends them at once."""
+        """Drain the workers and end; a second call cancels what runs, a third kills."""
         before, self.before_stop = self.before_stop, lambda: None
-        before()
-        if self._workers is not None:
-            self._workers.stop()
-
-    def log_tail(self, lines: int = 5) -> list[str]:
-        """Return the last lines of each worker's log, for when something broke."""
-        places = self._workers.places if self._workers is not None else []
-        return [text for place in places if place.log.exists() for text in place.log.read_text().splitlines()[-lines:]]
+        try:
+            before()
+        finally:
+            if self._workers is not None:
+                self._workers.stop()
 
     def _command(self, place: WorkerProcess) -> list[str]:
         wanted = self.settings
@@ -149,8 +151,7 @@ class Session:
 
     async def _follow_files(self) -> None:
         """Know the tasks as the workers do, from the same files."""
-        source = FileSource(self.settings.roots, now=self._clock.wall, pool=self.settings.pool, on_pools=self._pools)
-        async for event in source.watch():
+        async for event in self._source.watch():
             match event:
                 case Upserted(task):
                     self.state.upsert(task)
@@ -158,8 +159,8 @@ class Session:
                     self.state.remove(uid)
                 case Synced():
                     self._health.synced = True
-                case RefusedDocument(refusal):
-                    self.state.refused[refusal.where] = f"{refusal.where}: {refusal.message}"
+                case RefusedDocument():
+                    pass  # the source itself tells what is wrong now
 
     def _pools(self, pools: Mapping[str, WorkerPool]) -> None:
         """A pool's document is read when a worker starts: a change of it starts the workers anew, one by one."""
@@ -174,6 +175,7 @@ class Session:
     async def _read(self, feed: Feed, *, all_statuses: bool = False) -> None:
         """Take what there is; what was read before the store failed counts."""
         state = self.state
+        self._blame(self._source.refusals)
         judged = state.next_uids(self._judged, len(state.tasks) if all_statuses else JUDGED_AT_ONCE)
         try:
             self._take(await feed.runs())
@@ -190,12 +192,15 @@ class Session:
         if state.workers and all(worker.alive for worker in state.workers):
             self._ready.set()
 
+    def _blame(self, refusals: Iterable[Refusal]) -> None:
+        self.state.documents = tuple(f"{refusal.where}: {refusal.message}" for refusal in refusals)
+
     def _tell_deaths(self) -> None:
         """Say why a worker ended by itself; one that was killed from outside has nothing to say."""
         for place in self._workers.places if self._workers is not None else []:
             if place.last_exit is not None and place.last_exit > 0:
                 sentence = f"{place.name} ended with exit code {place.last_exit}: {place.last_words}"
-                self.state.refused[place.name] = sentence
+                self.state.unfit[place.name] = sentence
 
     def _take(self, runs: Sequence[RunRecord]) -> None:
         self.state.add_runs(runs)
@@ -228,6 +233,6 @@ class Session:
             singletons=state.singletons,
             began_at=state.began_at,
             workers=state.most_workers,
-            refused=state.refused.values(),
+            refused=state.refused,
             restarts=sum(place.restarts for place in self._workers.places) if self._workers is not None else 0,
         )

@@ -28,7 +28,7 @@ def view(state: PoolState, now: float, height: int = 40) -> RenderableType:
     if state.happened:
         parts.append(_happened(state))
     if state.refused:
-        parts.append(Panel("\n".join(state.refused.values()), title="refused", border_style="red", expand=False))
+        parts.append(Panel("\n".join(state.refused), title="refused", border_style="red", expand=False))
     if state.trouble:
         parts.append(Text(state.trouble, style="bold red"))
     room = height - 12 - len(state.workers) - 2 * len(state.refused) - (4 if state.happened else 0)

@@ -19,7 +19,7 @@ RESTART_MAX_S = 10.0
 HELD_S = 30.0
 """A worker that lived this long starts again at once; one that dies at birth waits longer and longer."""
 STOP_GRACE_S = 25.0
-"""Beyond the drain timeout, before a worker that does not stop is killed: it may cancel, write and release meanwhile."""
+"""Beyond the drain timeout, before a worker is killed: it may cancel, write and release meanwhile."""
 
 
 @dataclass(slots=True, kw_only=True)

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from background_tasks.api import names
 from background_tasks.api.pool import WorkerPool
-from background_tasks.ports import RefusedDocument, Removed, SourceEvent, Synced
+from background_tasks.ports import Refusal, RefusedDocument, Removed, SourceEvent, Synced
 from background_tasks.sources.bell import bell
 from background_tasks.sources.changes import View, changes
 from background_tasks.sources.contents import Contents, combine, look
@@ -41,6 +41,8 @@ class FileSource:
         check_roots(roots)
         self.pools: Mapping[str, WorkerPool] = {}
         """The WorkerPool documents, by name."""
+        self.refusals: tuple[Refusal, ...] = ()
+        """What is wrong with the files now; a fault that was mended is not here any more."""
         self.notes: tuple[str, ...] = ()
         """Documents that are somebody else's, and where."""
         self._roots = tuple(roots)
@@ -76,7 +78,8 @@ class FileSource:
             if again.stamps == contents.stamps:
                 break
             contents = again
-        self._contents, self._view, self.notes = contents, view, loaded.notes
+        self._contents, self._view = contents, view
+        self.notes, self.refusals = loaded.notes, loaded.tasks.refusals
         if loaded.pools != self.pools:
             self.pools = loaded.pools
             if self._on_pools is not None:

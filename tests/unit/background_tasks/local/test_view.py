@@ -92,7 +92,7 @@ def test_an_empty_pool_says_what_to_do() -> None:
 def test_refusals_and_trouble_are_shown() -> None:
     """A refused document and a store that does not answer are seen without looking for them."""
     state = world(task("a"))
-    state.refused["f.yaml:3"] = "f.yaml:3: spec.schedule.evry: is not a field; did you mean every?"
+    state.documents = ("f.yaml:3: spec.schedule.evry: is not a field; did you mean every?",)
     state.trouble = "the store does not answer: redis: read runs"
 
     text = drawn(state)
