@@ -93,13 +93,14 @@ class Scheduler:
             ledger=ledger,
             outcomes=outcomes,
             consider=self._tasks.consider,
+            departed=self._tasks.departed,
         )
         self._runs.dispatcher = self._dispatcher
         self._dispatcher.runs = self._runs
         self._dispatcher.outcomes = outcomes
         self._tasks.runs, self._tasks.outcomes = self._runs, outcomes
         self._tasks.ledger, self._tasks.status = self._ledger, self._status
-        self.synced = asyncio.Event()
+        self.synced = self._tasks.synced
         """The source has told all that exists."""
         self.ended = asyncio.Event()
         """No more runs are started, by a drain or because something broke."""
@@ -231,9 +232,9 @@ class Scheduler:
         await self._runs.gone(lambda run: run.slot == slot)
 
     def _leave(self, slot: int) -> None:
-        self._slots.close(slot)
         for record in self._tasks.of_slot(slot):
             self._runs.release(record)
+        self._slots.close(slot)
 
     def _superseded(self, task: Task, fence: Fence | None) -> None:
         """The ledger has seen a newer fence: stop the slot, unless it was gained anew since."""
@@ -247,9 +248,14 @@ class Scheduler:
 
     # --- what people see -----------------------------------------------------------------------------------------
 
+    @property
+    def unwritten_runs(self) -> int:
+        """So many runs are in no ledger one by one: there were too many, or it was away for too long."""
+        return self._ledger.coalesced
+
     def tasks(self) -> list[TaskView]:
-        """List all tasks as they are now."""
-        return [self._views.row(record) for record in self._tasks]
+        """List all tasks as they are now; may be called from another thread."""
+        return [self._views.row(record) for record in tuple(self._tasks)]
 
     def refusals(self) -> tuple[ports.Refusal, ...]:
         """List the documents that are no task."""
