@@ -20,10 +20,10 @@ from background_tasks.ports import Clock, RunLedger
 BATCH = 32
 """Writes under way at the same time."""
 LIGHT_PER_S = 500.0
-"""Budget for runs of short tasks; at 100 µs each a twentieth of a core."""
+"""Budget for runs of short tasks; at 100 µs each a twentieth of a core. While more than a second's worth waits, only
+the newest of each task is kept."""
 RUNS_PER_TASK = 100
 """Runs of one task that may wait; when the ledger is away for long, its oldest runs are dropped and counted."""
-LIGHT_RUNS_PER_TASK = 3
 
 _log = logging.getLogger(__name__)
 
@@ -72,10 +72,14 @@ class LedgerWriter:
             entry = _Entry(task.uid, weighty)
             backlog.put(task.uid, entry)
         notes = entry.notes
-        if notes and notes[-1].run is None:
-            notes.pop()  # a decision that a newer one replaces
+        full = not weighty and len(backlog.waiting) > LIGHT_PER_S
+        if notes and (full or notes[-1].run is None):  # the newest takes the place of one that says less
+            self.coalesced += notes[-1].run is not None
+            note = notes[-1]
+            note.task, note.past, note.run, note.fence = task, past, run, fence
+            return
         notes.append(_Note(task, past, run, fence))
-        if len(notes) > (RUNS_PER_TASK if weighty else LIGHT_RUNS_PER_TASK):
+        if len(notes) > RUNS_PER_TASK:
             del notes[0]
             self.coalesced += 1
 

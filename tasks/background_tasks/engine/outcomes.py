@@ -42,7 +42,7 @@ class Outcomes:
         self._place.observer.ended(run.task, told)
         if live.gone:
             return
-        live.remember(told, run.task.policy.history_limit)
+        live.history.remember(run.number, told, run.task.policy.history_limit)
         live.succeeded += outcome is Outcome.SUCCEEDED
         live.failed += outcome in _FAILURES
         live.skipped += outcome is Outcome.SKIPPED
@@ -103,7 +103,7 @@ class Outcomes:
         )
         kept = counted if once else _unserved(counted, before)
         self._place.observer.ended(task, told)
-        record.lively().remember(told, task.policy.history_limit)
+        record.lively().history.remember(0, told, task.policy.history_limit)
         record.lively().failed += 1
         self._ledger.put(task, kept, told, fence, weighty=True)
         return kept

@@ -4,12 +4,10 @@ Not here: what to do with it (`dispatch`). One `Armed` per task and nothing else
 of them are part of the worker's memory promise.
 """
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from background_tasks.domain.model import (
-    EMPTY,
     Continuous,
     Cron,
     Every,
@@ -19,13 +17,12 @@ from background_tasks.domain.model import (
     OnStart,
     Past,
     Policy,
-    RunRecord,
     SkipReason,
     Task,
 )
 from background_tasks.domain.plan import FireKind
 from background_tasks.engine.binding import Binding
-from background_tasks.engine.history import Packed, remember
+from background_tasks.engine.history import History
 from background_tasks.ports import Refusal
 
 if TYPE_CHECKING:
@@ -88,7 +85,6 @@ class Live:
         "last_skip",
         "noted",
         "queued",
-        "report",
         "runs",
         "shown",
         "shown_at",
@@ -106,10 +102,7 @@ class Live:
         """Starts when the run before it has ended."""
         self.waiting: Waiting | None = None
         """Starts when its group has a place."""
-        self.history: tuple[Packed, ...] = ()
-        """The last runs, oldest first."""
-        self.report: Mapping[str, object] = EMPTY
-        """What the last run told of its effects."""
+        self.history = History()
         self.succeeded = self.failed = self.skipped = 0
         self.last_skip: tuple[float, SkipReason] | None = None
         self.blocks = 0
@@ -137,11 +130,6 @@ class Live:
         """Each start and each end is written to the ledger."""
         self.group = policy.group
         self.isolation: Isolation = policy.isolation
-
-    def remember(self, run: RunRecord, limit: int) -> None:
-        """Add a run to the history."""
-        self.history = remember(self.history, run, limit)
-        self.report = run.report
 
     @property
     def is_busy(self) -> bool:

@@ -74,6 +74,7 @@ class Run:
         "kind",
         "live",
         "message",
+        "number",
         "outcome",
         "place",
         "reason",
@@ -101,6 +102,8 @@ class Run:
         self.kind = kind
         self.fence = fence
         self.run_id = run_id
+        self.number = 0
+        """Of the runs of this process."""
         self.started_at = self.ended_at = 0.0
         self.attempt = 1
         self.outcome: Outcome | None = None

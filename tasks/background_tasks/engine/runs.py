@@ -16,6 +16,7 @@ from background_tasks.engine.binding import Binding
 from background_tasks.engine.dispatch import Dispatcher
 from background_tasks.engine.executor import Executor
 from background_tasks.engine.groups import Groups
+from background_tasks.engine.history import run_id
 from background_tasks.engine.isolation import call_for
 from background_tasks.engine.outcomes import Outcomes
 from background_tasks.engine.records import Armed, Live, Waiting
@@ -115,7 +116,8 @@ class Runs:
         binding = record.binding
         assert isinstance(binding, Binding)
         self._count += 1
-        run = Run(record, fire, kind, fence, f"{self._place.worker}-{self._count:x}")
+        run = Run(record, fire, kind, fence, run_id(self._place.worker, self._count))
+        run.number = self._count
         run.group = group
         run.prepare(self._place, call_for(live.isolation, binding), binding.params)
         live.runs += (run,)

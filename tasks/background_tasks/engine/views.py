@@ -11,7 +11,6 @@ from background_tasks.domain.explain import Explanation, explain
 from background_tasks.domain.model import NO_PAST, OnStart, Policy, RunRecord, Schedule, Task
 from background_tasks.domain.status import Observed, status
 from background_tasks.engine.dispatch import Dispatcher
-from background_tasks.engine.history import recall
 from background_tasks.engine.records import NO_SLOT, Armed, Live
 from background_tasks.engine.slots import Slots
 from background_tasks.ports import Clock, Refusal
@@ -98,7 +97,7 @@ class Views:
                 running=len(live.runs),
                 refusal=None if refusal is None else (refusal.reason, refusal.message),
                 quarantine=live.noted,
-                history=recall(live.history, task, self._worker),
+                history=live.history.recall(task, self._worker),
                 succeeded=live.succeeded,
                 failed=live.failed,
                 skipped=live.skipped,
@@ -131,8 +130,8 @@ class Views:
         return None if when is None else when + self._dispatcher.offset
 
     def _last(self, task: Task, live: Live) -> RunRecord | None:
-        last = recall(live.history[-1:], task, self._worker)
-        return replace(last[0], report=live.report) if last else None
+        last = live.history.recall(task, self._worker, last=1)
+        return replace(last[0], report=live.history.report) if last else None
 
     def _state(self, record: Armed, live: Live) -> State:
         if isinstance(record.binding, Refusal):
