@@ -1,6 +1,8 @@
 """Process isolation: a run in a child of its own that answers, is stopped, killed and reaped; none is left."""
 
 import asyncio
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -164,3 +166,44 @@ def test_a_drain_ends_a_child(run_in_child: Any, tmp_path: Path) -> None:
     where = tmp_path / "state"
     run = run_in_child("sleeps", {"where": str(where)}, until=lambda: where.exists() and bool(where.read_text()))
     assert (run.outcome, where.read_text()) == (Outcome.CANCELLED, "cleaned up")
+
+
+WORKER = """
+import asyncio, sys
+from background_tasks.domain.model import Interval, Isolation, Policy, Schedule, Task, TaskUid
+from background_tasks.engine.binding import Binding
+from background_tasks.engine.clock import SystemClock
+from background_tasks.engine.scheduler import Scheduler
+from background_tasks.testing.memory import MemoryLedger, MemoryStatusSink
+from background_tasks.testing.notes import Notes
+
+async def unused(ctx):
+    pass
+
+async def main():
+    binding = Binding(call=unused, entry="isolated_module:sleeps", params={"where": sys.argv[1]})
+    scheduler = Scheduler(
+        clock=SystemClock(), bind=lambda task: binding, ledger=MemoryLedger(), sink=MemoryStatusSink(),
+        observer=Notes(), worker="w1",
+    )
+    policy = Policy(
+        coroutine="sleeps", schedule=Schedule(cadence=Interval(seconds=1000)), isolation=Isolation.PROCESS
+    )
+    scheduler.upsert(Task(uid=TaskUid("it"), name="a/it", policy=policy))
+    await scheduler.run()
+
+asyncio.run(main())
+"""
+
+
+def test_a_child_does_not_outlive_a_worker_that_is_killed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """SIGKILL leaves the worker no time to end its children: the kernel does."""
+    (tmp_path / "isolated_module.py").write_text(MODULE)
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    where = tmp_path / "state"
+    with subprocess.Popen([sys.executable, "-c", WORKER, str(where)]) as worker:
+        asyncio.run(_wait(lambda: where.exists() and where.read_text() == "started"))
+        children = psutil.Process(worker.pid).children()
+        worker.kill()
+    assert len(children) == 1
+    asyncio.run(_wait(lambda: not any(child.is_running() for child in children)))
