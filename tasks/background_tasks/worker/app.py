@@ -30,7 +30,7 @@ class Worker:
     """Runs one scheduler under one membership until it is told to stop. Build it on the loop that runs it.
 
     `join` makes the membership, given who hears its events; `schedule` makes the scheduler, given the membership.
-    `die` ends the process without a word.
+    `die` ends the process without a word. `on_synced` is called once all tasks that exist are known.
     """
 
     def __init__(
@@ -41,7 +41,9 @@ class Worker:
         drain_timeout: float,
         health: Health,
         die: Callable[[str], None],
+        on_synced: Callable[[], None] = lambda: None,
     ) -> None:
+        self._on_synced = on_synced
         self._loop = asyncio.get_running_loop()
         self.membership = join(self._hop)
         self.scheduler = schedule(self.membership)
@@ -115,6 +117,7 @@ class Worker:
 
     async def _sync(self) -> None:
         await self.scheduler.synced.wait()
+        self._on_synced()
         self._health.synced = True
         log.info("synced", tasks=len(self.scheduler.tasks()))
 

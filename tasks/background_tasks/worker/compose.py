@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import structlog
 
 from background_tasks.engine.clock import SystemClock
+from background_tasks.engine.collector import keep_pauses_short
 from background_tasks.engine.membership import Membership, SlotEvent
 from background_tasks.engine.scheduler import Scheduler, TaskView
 from background_tasks.leases.redis import open_redis
@@ -59,6 +60,7 @@ async def run_worker(settings: WorkerSettings, source: TaskSource, process_log: 
             drain_timeout=settings.drain_timeout,
             health=health,
             die=die,
+            on_synced=keep_pauses_short,
         )
         probes = Probes(
             health,
