@@ -171,9 +171,10 @@ class RunLedger(Protocol):
         """Write that this fire time is being served, before its start. False: it was claimed before."""
         ...
 
-    async def record(self, task: Task, past: Past, run: RunRecord | None, *, fence: Fence | None = None) -> None:
+    async def record(self, task: Task, past: Past | None, run: RunRecord | None, *, fence: Fence | None = None) -> None:
         """Write the past after a run (or a decision without one: then `fence` says who decided).
 
+        Without a past only the run is told, and what is remembered of the task stays as it is.
         Raises `Superseded` when a newer fence of the slot was seen: nothing was written.
         """
         ...

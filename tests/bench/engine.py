@@ -37,7 +37,7 @@ class CountingLedger:
         """Nobody claimed before."""
         return True
 
-    async def record(self, task: Task, past: Past, run: RunRecord | None, *, fence: Fence | None = None) -> None:
+    async def record(self, task: Task, past: Past | None, run: RunRecord | None, *, fence: Fence | None = None) -> None:
         """Count."""
         self.records += 1
 

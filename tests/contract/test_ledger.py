@@ -149,6 +149,18 @@ async def test_fences_of_other_slots_do_not_matter(ledger: Ledger) -> None:
     assert await ledger.load([NEIGHBOUR.uid]) == {NEIGHBOUR.uid: Past(failures=2)}
 
 
+async def test_a_run_without_a_past_leaves_what_is_remembered_alone(ledger: Ledger) -> None:
+    """Tasks that run on every worker share a uid and no past; an older fence tells no run either."""
+    await ledger.record(TASK, FULL, run(1, fence(8)))
+    await ledger.record(TASK, None, run(2))
+    await ledger.record(NEIGHBOUR, None, run(3))
+    with pytest.raises(Superseded):
+        await ledger.record(TASK, None, run(4, fence(7)))
+    told = ledger.runs if isinstance(ledger, MemoryLedger) else (await ledger.runs_after(None))[0]
+    assert await ledger.load([TASK.uid, NEIGHBOUR.uid]) == {TASK.uid: FULL}
+    assert [one.run_id for one in told] == ["w-1", "w-2", "w-3"]
+
+
 async def test_a_forgotten_task_never_ran(ledger: Ledger) -> None:
     """Past and claims go; forgetting twice is fine; neighbours stay."""
     await ledger.claim(TASK, 1.0, None)

@@ -38,11 +38,12 @@ class MemoryLedger:
         claims.append(scheduled_for)
         return True
 
-    async def record(self, task: Task, past: Past, run: RunRecord | None, *, fence: Fence | None = None) -> None:
+    async def record(self, task: Task, past: Past | None, run: RunRecord | None, *, fence: Fence | None = None) -> None:
         """Write the past, and the run that ended, if nobody with a newer fence was first: `Superseded`."""
         self._reach("write ledger")
         self._admit(task, fence if run is None or run.fence is None else run.fence)
-        self.pasts[task.uid] = past
+        if past is not None:
+            self.pasts[task.uid] = past
         if run is not None:
             self.runs.append(run)
 

@@ -77,19 +77,19 @@ class RedisLedger:
             raise Superseded(_late(task, fence, answer))
         return answer == 1
 
-    async def record(self, task: Task, past: Past, run: RunRecord | None, *, fence: Fence | None = None) -> None:
+    async def record(self, task: Task, past: Past | None, run: RunRecord | None, *, fence: Fence | None = None) -> None:
         """Write the past, and the run that ended or began, if nobody with a newer fence was first: `Superseded`."""
         fence = fence if run is None or run.fence is None else run.fence
         kind, mark, data = "", "", ""
         if run is not None:
             kind, mark, data = "end", f"end {run.run_id}", dump_run(run)
-        elif past.started_at is not None and past.started_at > (past.ended_at or float("-inf")):
+        elif past is not None and past.started_at is not None and past.started_at > (past.ended_at or float("-inf")):
             kind, mark = "start", f"start {past.started_at!r}"
             data = json.dumps({"task": task.name, "started_at": past.started_at, "fence": fence and str(fence)})
         late: str = await RECORD(
             self._redis,
             [self._key("past"), self._key("marks"), self._key("fences"), self._key("runs")],
-            [*_fence(fence), task.uid, dump_past(past), kind, data, mark, RUNS_KEPT],
+            [*_fence(fence), task.uid, "" if past is None else dump_past(past), kind, data, mark, RUNS_KEPT],
         )
         if late:
             raise Superseded(_late(task, fence, late))

@@ -28,6 +28,7 @@ end
 
 # Example: EVALSHA ... bgt:p:past bgt:p:marks bgt:p:fences bgt:p:runs
 #   <realm> 3 8 <uid> {"fired_at":...} end {"run_id":...} "end w1-7" 200000   answers '' or why it is superseded
+# An empty past is left alone.
 # The mark keeps a write that is sent again, because its answer was lost, from being told twice.
 RECORD = Script(
     LUA_DEMAND
@@ -38,7 +39,7 @@ local wrong = demand(KEYS[1], 'hash', 'pasts') or demand(KEYS[2], 'hash', 'marks
 if wrong then return wrong end
 local late = superseded(KEYS[3], ARGV[1], ARGV[2], ARGV[3])
 if late then return late end
-redis.call('HSET', KEYS[1], ARGV[4], ARGV[5])
+if ARGV[5] ~= '' then redis.call('HSET', KEYS[1], ARGV[4], ARGV[5]) end
 if ARGV[6] == '' or redis.call('HGET', KEYS[2], ARGV[4]) == ARGV[8] then return '' end
 redis.call('HSET', KEYS[2], ARGV[4], ARGV[8])
 redis.call('XADD', KEYS[4], 'MAXLEN', '~', ARGV[9], '*', 'kind', ARGV[6], 'uid', ARGV[4], 'data', ARGV[7])

@@ -188,7 +188,7 @@ class _NoLedger:
     async def claim(self, task: Task, scheduled_for: float, fence: Fence | None) -> bool:
         return True
 
-    async def record(self, task: Task, past: Past, run: RunRecord | None, *, fence: Fence | None = None) -> None:
+    async def record(self, task: Task, past: Past | None, run: RunRecord | None, *, fence: Fence | None = None) -> None:
         return None
 
     async def forget(self, uid: TaskUid) -> None:
