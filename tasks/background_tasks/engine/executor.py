@@ -16,8 +16,9 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from background_tasks.authoring import TaskReport, enter_run
-from background_tasks.domain.model import EMPTY, Outcome, SkipReason
+from background_tasks.domain.model import Outcome, SkipReason
 from background_tasks.domain.retrying import retry_delay
+from background_tasks.engine.reporting import Unwritable, kept
 from background_tasks.engine.run import Run
 from background_tasks.errors import NotLeader, Superseded
 from background_tasks.ports import Clock, Observer
@@ -126,6 +127,7 @@ class Executor:
         run.started_at = self._clock.wall()
         try:
             if await run.claim(run):
+                run.claim = None
                 return True
         except (Superseded, NotLeader) as error:
             run.outcome, run.message = Outcome.SUPERSEDED, describe(error)
@@ -161,13 +163,14 @@ class Executor:
             run.outcome, run.message = Outcome.CANCELLED, "the worker was stopped"
         else:
             run.outcome, run.message = Outcome.FAILED, "it raised CancelledError, and nobody had cancelled it"
-        if not isinstance(error, Exception):
-            run.attempt = max(run.attempt, run.task.policy.retry.attempts)  # an exit is meant: not tried again
+        if isinstance(error, Unwritable) or not isinstance(error, Exception):
+            # The work is done, or the exit was meant: not tried again.
+            run.attempt = max(run.attempt, run.task.policy.retry.attempts)
 
     async def _again(self, run: Run) -> bool:
         """Wait for the next attempt; False: that was the last one."""
         retry = run.task.policy.retry
-        if run.attempt >= retry.attempts or run.cause not in (None, Outcome.TIMED_OUT):
+        if run.stuck or run.attempt >= retry.attempts or run.cause not in (None, Outcome.TIMED_OUT):
             return False
         delay = retry_delay(retry, run.attempt, self._clock.draw())
         if delay is None:
@@ -233,6 +236,6 @@ def _judge_result(run: Run, result: object) -> None:
         run.outcome = _REPORTED[result.outcome]
         run.reason = SkipReason.DEFERRED.value if result.outcome == "deferred" else ""
         run.message = (result.reason or "; ".join(result.errors))[:MESSAGE_CHARS]
-        run.report = result.model_dump(exclude_defaults=True)
+        run.report = kept(result.model_dump(exclude_defaults=True), run.task.name)
     elif isinstance(result, Mapping):
-        run.report = result or EMPTY
+        run.report = kept(result, run.task.name)

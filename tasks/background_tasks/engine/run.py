@@ -14,6 +14,7 @@ from background_tasks.authoring import RunContext, Services, TaskReport, current
 from background_tasks.domain.model import EMPTY, Fence, Outcome, Past, RunRecord, Task
 from background_tasks.domain.plan import FireKind
 from background_tasks.engine.records import Armed
+from background_tasks.engine.reporting import kept
 from background_tasks.errors import NotLeader
 from background_tasks.ports import Clock, Observer
 
@@ -123,7 +124,7 @@ class Run:
         self.before: Past | None = None
         """What was known before a grid moved on at the start of this run."""
         self.claim: Callable[[Run], Awaitable[bool]] | None = None
-        """Writes that the fire time is being served, before anything starts."""
+        """Writes that the fire time is being served, before anything starts; None when it is written."""
         self.asyncio_task: asyncio.Task[object] | None = None
         self.timer: asyncio.TimerHandle | None = None
         self.call: Call
@@ -150,8 +151,8 @@ class Run:
         )
 
     def on_report(self, progress: TaskReport) -> None:
-        """Keep what the run tells of itself while it goes on. May be called from any thread."""
-        self.report = progress.model_dump(exclude_defaults=True)
+        """Keep what the run tells of itself while it goes on. May be called from any thread. May raise `Unwritable`."""
+        self.report = kept(progress.model_dump(exclude_defaults=True), self.task.name)
 
     async def on_verify(self) -> None:
         """Return while this run may act; raise `NotLeader` otherwise. May be awaited on any loop."""
