@@ -4,6 +4,8 @@ Not here: the calls themselves (`ledgering`, `publishing`, `loading`).
 """
 
 import asyncio
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 from background_tasks.ports import Clock
 
@@ -27,9 +29,12 @@ class Backlog[K, V]:
         self.waiting[key] = value
         self._filled.set()
 
-    def drop(self, key: K) -> None:
-        """Forget what waits under a key."""
-        self.waiting.pop(key, None)
+    def drop(self, key: K) -> V | None:
+        """Forget what waits under a key, and return it."""
+        value = self.waiting.pop(key, None)
+        if value is not None:
+            self._progressed()
+        return value
 
     async def take(self, most: int) -> dict[K, V]:
         """Wait for work and take out some, the oldest first; `done` must follow."""
@@ -45,6 +50,9 @@ class Backlog[K, V]:
     def done(self) -> None:
         """What was taken is settled, or was put back."""
         self.at_work = {}
+        self._progressed()
+
+    def _progressed(self) -> None:
         progress, self._progress = self._progress, asyncio.Event()
         progress.set()
 
@@ -58,7 +66,7 @@ class Backlog[K, V]:
         return not self.waiting and not self.at_work
 
     async def progress(self) -> None:
-        """Return after some work was settled."""
+        """Return after some work was settled or dropped."""
         await self._progress.wait()
 
 
@@ -70,8 +78,17 @@ class Budget:
         self._per_second = per_second
         self._left = per_second
         self._at = clock.monotonic()
-        self.lifted = False
-        """Nobody waits: there is no time left."""
+        self._lifts = 0
+        """So many have no time left: nobody waits meanwhile."""
+
+    @contextmanager
+    def lifted(self) -> Iterator[None]:
+        """Have nobody wait inside; whoever leaves first ends it for himself alone."""
+        self._lifts += 1
+        try:
+            yield
+        finally:
+            self._lifts -= 1
 
     def spend(self, count: int = 1) -> None:
         """Count what was done."""
@@ -79,7 +96,7 @@ class Budget:
 
     async def wait(self) -> None:
         """Return when something may be done."""
-        while not self.lifted:
+        while not self._lifts:
             now = self._clock.monotonic()
             self._left = min(self._per_second, self._left + (now - self._at) * self._per_second)
             self._at = now

@@ -22,6 +22,8 @@ BATCH = 32
 LIGHT_PER_S = 500.0
 """Budget for runs of short tasks; at 100 µs each a twentieth of a core. While more than a second's worth waits, only
 the newest of each task is kept."""
+TELL_S = 60.0
+"""People are told no more often than this that runs were not written one by one."""
 RUNS_PER_TASK = 100
 """Runs of one task that may wait; when the ledger is away for long, its oldest runs are dropped and counted."""
 
@@ -33,7 +35,8 @@ class _Note:
     """One call of the ledger."""
 
     task: Task
-    past: Past
+    past: Past | None
+    """None: what is remembered of the task stays as it is."""
     run: RunRecord | None
     fence: Fence | None
 
@@ -61,22 +64,27 @@ class LedgerWriter:
         self._budget = Budget(clock, LIGHT_PER_S)
         self.coalesced = 0
         """Runs that were not written one by one."""
+        self._told = 0
+        self._tell_at = float("-inf")
         self._trouble = ""
         """What the ledger said last when it did not take a write."""
 
-    def put(self, task: Task, past: Past, run: RunRecord | None, fence: Fence | None = None, *, weighty: bool) -> None:
-        """Have it written soon."""
-        backlog = self._weighty if weighty else self._light
+    def put(
+        self, task: Task, past: Past | None, run: RunRecord | None, fence: Fence | None = None, *, weighty: bool
+    ) -> None:
+        """Have it written soon, after all that was put before about the task."""
+        backlog = self._home(task.uid, weighty=weighty)
         entry = backlog.waiting.get(task.uid)
         if entry is None:
-            entry = _Entry(task.uid, weighty)
+            entry = _Entry(task.uid)
             backlog.put(task.uid, entry)
+        entry.weighty = weighty
         notes = entry.notes
         full = not weighty and len(backlog.waiting) > LIGHT_PER_S
         if notes and (full or notes[-1].run is None):  # the newest takes the place of one that says less
             self.coalesced += notes[-1].run is not None
             note = notes[-1]
-            note.task, note.past, note.run, note.fence = task, past, run, fence
+            note.task, note.past, note.run, note.fence = task, past or note.past, run, fence
             return
         notes.append(_Note(task, past, run, fence))
         if len(notes) > RUNS_PER_TASK:
@@ -85,8 +93,20 @@ class LedgerWriter:
 
     def forget(self, uid: TaskUid) -> None:
         """The task is gone: have everything about it dropped."""
-        self._light.drop(uid)
-        self._weighty.put(uid, _Entry(uid, weighty=True, forget=True))
+        self._home(uid, weighty=True).put(uid, _Entry(uid, weighty=True, forget=True))
+
+    def _home(self, uid: TaskUid, *, weighty: bool) -> Backlog[TaskUid, _Entry]:
+        """Return where new notes of a task belong, with all that waits about it: in two places it had no order.
+
+        What is written at this moment may come back, so the rest stays behind it.
+        """
+        home, other = (self._weighty, self._light) if weighty else (self._light, self._weighty)
+        if uid in other.at_work:
+            return other
+        entry = other.drop(uid)
+        if entry is not None:
+            home.put(uid, entry)
+        return home
 
     @property
     def is_idle(self) -> bool:
@@ -99,12 +119,10 @@ class LedgerWriter:
 
     async def flush(self, uids: list[TaskUid] | None = None) -> None:
         """Return when everything (about these tasks) is written; budgets do not hold meanwhile."""
-        self._budget.lifted = True
-        try:
-            await self._flush(self._weighty, uids)
-            await self._flush(self._light, uids)
-        finally:
-            self._budget.lifted = False
+        with self._budget.lifted():
+            while any(map(self.holds, uids)) if uids is not None else not self.is_idle:
+                await self._flush(self._weighty, uids)
+                await self._flush(self._light, uids)
 
     async def work_weighty(self) -> None:
         """Write for ever what must be written one by one."""
@@ -128,6 +146,7 @@ class LedgerWriter:
             for entry in failed:
                 self._put_back(backlog, entry)
             backlog.done()
+            self._tell_coalesced()
             if not failed:
                 backoff.reset()
                 told = ""
@@ -167,6 +186,13 @@ class LedgerWriter:
             if not entry.weighty:
                 self._budget.spend()
         return True
+
+    def _tell_coalesced(self) -> None:
+        now = self._clock.monotonic()
+        if self.coalesced == self._told or now < self._tell_at:
+            return
+        new, self._told, self._tell_at = self.coalesced - self._told, self.coalesced, now + TELL_S
+        _log.warning("%d runs were not written to the ledger one by one (%d in all); pasts are", new, self.coalesced)
 
     def _put_back(self, backlog: Backlog[TaskUid, _Entry], entry: _Entry) -> None:
         """Keep what could not be written, in front of what came meanwhile."""

@@ -1,11 +1,12 @@
 """Reads what is remembered of tasks before any of them may run.
 
-Not here: what a past means (`domain`). While the ledger is away nothing of these tasks starts: not knowing whether a
+Not here: what a past means (`domain`). What this worker itself has still to write about them is written first. While
+the ledger is away nothing of these tasks starts: not knowing whether a
 fire time was served is not the same as knowing that it was not.
 """
 
 import logging
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 
 from background_tasks.domain.model import Fence, Past, TaskUid
 from background_tasks.engine.backlog import Backlog, Backoff
@@ -23,10 +24,16 @@ class Loader:
     """Asks the ledger about tasks in batches, until it answers."""
 
     def __init__(
-        self, ledger: RunLedger, clock: Clock, on_loaded: Callable[[Armed, Past | None, Fence | None], None]
+        self,
+        ledger: RunLedger,
+        clock: Clock,
+        *,
+        written: Callable[[list[TaskUid]], Awaitable[None]],
+        on_loaded: Callable[[Armed, Past | None, Fence | None], None],
     ) -> None:
         self._ledger = ledger
         self._clock = clock
+        self._written = written
         self._on_loaded = on_loaded
         self.backlog: Backlog[TaskUid, tuple[Armed, Fence | None]] = Backlog()
 
@@ -39,6 +46,7 @@ class Loader:
         backoff = Backoff(self._clock)
         while True:
             batch = await self.backlog.take(BATCH)
+            await self._written(list(batch))
             try:
                 pasts = await self._ledger.load(batch)
             except Unavailable as error:

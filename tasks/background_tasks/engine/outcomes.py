@@ -5,13 +5,13 @@ Not here: how they are stored or shown (`ledgering`, `publishing`), what happens
 
 from dataclasses import replace
 
-from background_tasks.domain.model import Fence, Guarantee, Outcome, Past, RunRecord, SkipReason
+from background_tasks.domain.model import Fence, Guarantee, Outcome, Past, RunRecord, SkipReason, Task
 from background_tasks.domain.outcome import after_run, served
 from background_tasks.domain.plan import FireKind
 from background_tasks.domain.schedule import next_fire
 from background_tasks.engine.ledgering import LedgerWriter
 from background_tasks.engine.publishing import StatusWriter
-from background_tasks.engine.records import NO_SLOT, Armed
+from background_tasks.engine.records import NO_SLOT, Armed, Waiting, is_weighty
 from background_tasks.engine.run import Run, Workplace
 
 _FAILURES = frozenset({Outcome.FAILED, Outcome.TIMED_OUT, Outcome.LOST})
@@ -28,12 +28,19 @@ class Outcomes:
     def began(self, run: Run) -> None:
         """Write that a long run began: should the worker die under it, the next one knows."""
         past = run.record.past
-        if past is None:
+        if past is None or run.slot == NO_SLOT:
             return
         past = replace(past, started_at=run.started_at)
-        if run.task.policy.guarantee is Guarantee.AT_MOST_ONCE and run.kind is not FireKind.RUN_NOW:
-            past = replace(past, fired_at=run.fire if past.fired_at is None else max(past.fired_at, run.fire))
+        if run.task.policy.guarantee is Guarantee.AT_MOST_ONCE:
+            if run.kind is FireKind.RUN_NOW:
+                past = replace(past, run_now=run.task.switches.run_now)
+            else:
+                past = replace(past, fired_at=run.fire if past.fired_at is None else max(past.fired_at, run.fire))
         self._ledger.put(run.task, past, None, run.fence, weighty=True)
+
+    async def written(self, task: Task) -> None:
+        """Return when the ledger knows all that was put about a task."""
+        await self._ledger.flush([task.uid])
 
     def ended(self, run: Run, outcome: Outcome) -> None:
         """Keep what a run came to."""
@@ -48,7 +55,9 @@ class Outcomes:
         live.skipped += outcome is Outcome.SKIPPED
         if record.past is not None:
             record.past = _follow(run, record.past, outcome)
-            self._ledger.put(run.task, record.past, told, run.fence, weighty=live.weighty)
+        shared = None if run.slot == NO_SLOT else record.past
+        self._ledger.put(run.task, shared, told, run.fence, weighty=live.weighty)
+        if record.past is not None:
             breached = run.task.policy.max_lateness is not None and told.lateness > run.task.policy.max_lateness
             shown = (record.past.opened_at is not None, breached)
             if shown != live.shown:
@@ -71,8 +80,17 @@ class Outcomes:
 
     def decided(self, record: Armed, fence: Fence | None) -> None:
         """A plan changed the past without a run (skips, a pause that began or ended)."""
-        if record.past is not None:
-            self._ledger.put(record.task, record.past, None, fence, weighty=False)
+        if record.past is not None and record.slot != NO_SLOT:
+            weighty = is_weighty(record.task.policy)
+            self._ledger.put(record.task, record.past, None, fence, weighty=weighty)
+
+    def unserved(self, waiting: Waiting, fence: Fence | None) -> None:
+        """A fire time that waited was not started: it is to be served again, by whoever holds the slot then."""
+        record, before = waiting.record, waiting.before
+        if record.past is None or before is None:
+            return
+        record.past = replace(record.past, fired_at=before.fired_at, owed=before.owed)
+        self.decided(record, fence)
 
     def found(self, record: Armed, past: Past, fence: Fence | None) -> Past:
         """Return the past as the ledger had it, with the run that a dead worker left unended told as lost."""
@@ -105,7 +123,7 @@ class Outcomes:
         self._place.observer.ended(task, told)
         record.lively().history.remember(0, told, task.policy.history_limit)
         record.lively().failed += 1
-        self._ledger.put(task, kept, told, fence, weighty=True)
+        self._ledger.put(task, kept, told, fence, weighty=is_weighty(task.policy))
         return kept
 
 
@@ -137,7 +155,8 @@ def _follow(run: Run, past: Past, outcome: Outcome) -> Past:
         outcome=outcome,
         run_now=run_now,
     )
-    if not run.redo or run.task.policy.guarantee is Guarantee.AT_MOST_ONCE:
+    begun = run.claim is None
+    if not run.redo or (begun and run.task.policy.guarantee is Guarantee.AT_MOST_ONCE):
         return after
     if run.before is not None and past.fired_at == run.fire:
         past = replace(past, fired_at=run.before.fired_at, owed=run.before.owed)

@@ -111,10 +111,7 @@ class StatusWriter:
         for record in records:
             if record.live is not None and record.live.unshown:
                 self._usual.put(record.task.uid, record)
-        self._budget.lifted = True
-        try:
+        with self._budget.lifted():
             for backlog in (self._urgent, self._usual):
                 while not backlog.is_empty:
                     await backlog.progress()
-        finally:
-            self._budget.lifted = False

@@ -68,6 +68,8 @@ class Waiting:
     record: Armed
     fire: float
     kind: FireKind
+    before: Past | None = None
+    """What was known before the grid moved on; None: it did not."""
 
 
 class Live:
@@ -90,6 +92,7 @@ class Live:
         "shown_at",
         "skipped",
         "succeeded",
+        "unread",
         "unshown",
         "waiting",
         "weighty",
@@ -119,6 +122,8 @@ class Live:
         """Type, status and time of the conditions that were shown last, so that they keep their times."""
         self.gone = False
         """The task was removed."""
+        self.unread = False
+        """Its slot was gained under a run of it: its past is read when that one has ended and is written."""
         self.adopt(policy)
 
     def adopt(self, policy: Policy) -> None:
@@ -126,7 +131,7 @@ class Live:
         cadence = policy.schedule.cadence
         self.grid = isinstance(cadence, Every | Cron)
         """Fire times come by themselves, also while a run goes on."""
-        self.weighty = policy.guarantee is Guarantee.AT_MOST_ONCE or is_long(policy)
+        self.weighty = is_weighty(policy)
         """Each start and each end is written to the ledger."""
         self.group = policy.group
         self.isolation: Isolation = policy.isolation
@@ -144,6 +149,11 @@ def is_long(policy: Policy) -> bool:
             return seconds >= LONG_S
         case Cron() | OnStart() | Continuous():
             return True
+
+
+def is_weighty(policy: Policy) -> bool:
+    """Say whether each start and each end is written to the ledger."""
+    return policy.guarantee is Guarantee.AT_MOST_ONCE or is_long(policy)
 
 
 def is_endless(policy: Policy) -> bool:

@@ -8,7 +8,7 @@ import logging
 from collections import deque
 from collections.abc import Callable, Iterable
 
-from background_tasks.domain.model import Fence, Guarantee, Outcome, SkipReason
+from background_tasks.domain.model import Fence, Guarantee, Outcome, Past, SkipReason, TaskUid
 from background_tasks.domain.overlap import DueMove, on_due
 from background_tasks.domain.plan import FireKind
 from background_tasks.engine.backlog import Backoff
@@ -19,7 +19,7 @@ from background_tasks.engine.groups import Groups
 from background_tasks.engine.history import run_id
 from background_tasks.engine.isolation import call_for
 from background_tasks.engine.outcomes import Outcomes
-from background_tasks.engine.records import Armed, Live, Waiting
+from background_tasks.engine.records import NO_SLOT, Armed, Live, Waiting
 from background_tasks.engine.run import Run, Workplace
 from background_tasks.engine.slots import NOT_OURS, Slots
 from background_tasks.errors import Unavailable
@@ -50,6 +50,7 @@ class Runs:
         ledger: RunLedger,
         outcomes: Outcomes,
         consider: Callable[[Armed], None],
+        departed: Callable[[TaskUid], None],
     ) -> None:
         self.going: dict[Run, None] = {}
         """In order of their start; a stuck one stays until it has really ended."""
@@ -61,6 +62,7 @@ class Runs:
         self._ledger = ledger
         self._outcomes = outcomes
         self._consider = consider
+        self._departed = departed
         self._fresh: deque[Run] = deque()
         self._count = 0
         self._ended = asyncio.Event()
@@ -89,13 +91,13 @@ class Runs:
         else:
             if live.queued is not None:
                 self._outcomes.skipped(record, live.queued.fire, SkipReason.OVERLAP)
-            live.queued = Waiting(record, fire, kind)
+            live.queued = Waiting(record, fire, kind, record.past)
         if move is DueMove.REPLACE:
             for run in live.runs:
                 self.executor.stop(run, Outcome.CANCELLED, "replaced by the next run")
         self._move_on(record, fire)
 
-    def _enter(self, record: Armed, live: Live, fire: float, kind: FireKind) -> None:
+    def _enter(self, record: Armed, live: Live, fire: float, kind: FireKind, before: Past | None = None) -> None:
         """Start, if the slot is ours and the group has a place."""
         right = self._slots.right(record.slot)
         if right is NOT_OURS:
@@ -104,25 +106,35 @@ class Runs:
                 self.dispatcher.look_again(record, LOOK_AGAIN_S)
             return
         if live.group is not None and not self._groups.enter(live.group):
-            live.waiting = Waiting(record, fire, kind)
+            moves = live.grid and kind is not FireKind.RUN_NOW
+            live.waiting = Waiting(record, fire, kind, before if before is not None else record.past if moves else None)
             self._groups.wait(live.group, live.waiting)
-            if live.grid and kind is not FireKind.RUN_NOW:
+            if moves:
                 self._move_on(record, fire)
             return
-        self._start(record, fire, kind, group=live.group, fence=right)
+        self._start(record, fire, kind, group=live.group, fence=right, before=before)
 
-    def _start(self, record: Armed, fire: float, kind: FireKind, *, group: str | None, fence: Fence | None) -> None:
+    def _start(
+        self,
+        record: Armed,
+        fire: float,
+        kind: FireKind,
+        *,
+        group: str | None,
+        fence: Fence | None,
+        before: Past | None = None,
+    ) -> None:
         live = record.lively()
         binding = record.binding
         assert isinstance(binding, Binding)
         self._count += 1
         run = Run(record, fire, kind, fence, run_id(self._place.worker, self._count))
         run.number = self._count
-        run.group = group
+        run.group, run.before = group, before
         run.prepare(self._place, call_for(live.isolation, binding), binding.params)
         live.runs += (run,)
         self.going[run] = None
-        if live.weighty:
+        if live.weighty and record.slot != NO_SLOT:
             run.claim = self._claim if record.task.policy.guarantee is Guarantee.AT_MOST_ONCE else self._note
         self.executor.start(run)
         if run.outcome is not None:
@@ -145,6 +157,8 @@ class Runs:
                 continue
             if claimed:
                 await self._note(run)
+            if claimed and run.kind is FireKind.RUN_NOW:
+                await self._outcomes.written(run.task)  # another process would claim it for another instant
             return claimed
 
     async def _note(self, run: Run) -> bool:
@@ -169,7 +183,7 @@ class Runs:
             run = self._fresh.popleft()
             if not run.seen:
                 run.seen = True
-                run.before = run.record.past
+                run.before = run.before or run.record.past
                 self._move_on(run.record, run.fire)
         return bool(self._fresh)
 
@@ -192,11 +206,21 @@ class Runs:
             self._groups.leave(run.group)
             self._next_in(run.group)
         if live.queued is not None and not live.runs:
-            queued, live.queued = live.queued, None
-            self._enter(record, live, queued.fire, queued.kind)
-        if not live.gone and not settled:
+            settled = self._follow_up(record, live, live.queued) and settled
+        if live.gone and not live.runs:
+            self._departed(run.task.uid)
+        elif not live.gone and not settled:
             self._consider(record)
         self._ended.set()
+
+    def _follow_up(self, record: Armed, live: Live, queued: Waiting) -> bool:
+        """Start what waited for the end of a run; False: it may not, and is planned again."""
+        live.queued = None
+        if isinstance(record.binding, Binding) and self._slots.right(record.slot) is not NOT_OURS:
+            self._enter(record, live, queued.fire, queued.kind, queued.before)
+            return True
+        self._outcomes.unserved(queued, self._slots.fence(record.slot))
+        return False
 
     def _is_as_planned(self, record: Armed) -> bool:
         """Say whether a success changes nothing about the next fire time, which is filed already."""
@@ -218,9 +242,10 @@ class Runs:
             live.waiting = None
             right = self._slots.right(record.slot)
             if right is not NOT_OURS and isinstance(record.binding, Binding):
-                self._start(record, waiting.fire, waiting.kind, group=group, fence=right)
+                self._start(record, waiting.fire, waiting.kind, group=group, fence=right, before=waiting.before)
                 continue
             self._groups.leave(group)
+            self._outcomes.unserved(waiting, self._slots.fence(record.slot))
             self._consider(record)
 
     # --- stopping ------------------------------------------------------------------------------------------------
@@ -228,8 +253,13 @@ class Runs:
     def release(self, record: Armed) -> None:
         """Let nothing more of this task start; what goes on goes on."""
         self.dispatcher.timetable.unfile(record)
-        if record.live is not None:
-            record.live.queued = record.live.waiting = None
+        live = record.live
+        if live is None:
+            return
+        for waiting in (live.queued, live.waiting):  # the one that waits for its group is the older one
+            if waiting is not None:
+                self._outcomes.unserved(waiting, self._slots.fence(record.slot))
+        live.queued = live.waiting = None
 
     def stop(self, runs: Iterable[Run], cause: Outcome, message: str, *, redo: bool) -> None:
         """Tell runs to end."""
@@ -239,7 +269,7 @@ class Runs:
 
     def of_slot(self, slot: int) -> list[Run]:
         """List the runs of a slot."""
-        return [run for run in self.going if run.record.slot == slot]
+        return [run for run in self.going if run.slot == slot]
 
     async def gone(self, which: Callable[[Run], bool]) -> None:
         """Return when no run of this kind goes on."""

@@ -3,6 +3,7 @@
 Not here: when it is due (`dispatch`), its runs (`runs`). A task that cannot run is kept and shown with its refusal.
 """
 
+import asyncio
 import logging
 from collections.abc import Iterator
 from dataclasses import replace
@@ -40,9 +41,14 @@ class TaskList:
         self._records: dict[TaskUid, Armed] = {}
         self.refusals: dict[str, Refusal] = {}
         """Documents that are no task, by their place."""
+        self._began_at = dispatcher.clock.wall()
+        self._leaving: set[TaskUid] = set()
+        """Removed, while runs of them have not ended: one that comes in their place waits."""
         self._before: dict[TaskUid, Past] = {}
         """Of slots that were lost and gained again: what this worker knew, should the ledger not know it any more."""
-        self.loader = Loader(ledger, dispatcher.clock, self._loaded)
+        self.loader = Loader(ledger, dispatcher.clock, written=self._written, on_loaded=self._loaded)
+        self.synced = asyncio.Event()
+        """What comes from now on is new, not only new to this worker."""
         self.runs: Runs
         self.outcomes: Outcomes
         self.ledger: LedgerWriter
@@ -89,10 +95,19 @@ class TaskList:
         self._before.pop(uid, None)
         if record.live is not None:
             record.live.gone = True
+            if record.live.runs:
+                self._leaving.add(uid)
             self.runs.stop(record.live.runs, Outcome.CANCELLED, "the task was removed", redo=False)
         if self._slots.is_open(record.slot):
             self.ledger.forget(uid)
             self.status.withdraw(uid)
+
+    def departed(self, uid: TaskUid) -> None:
+        """The last run of a task that was removed has ended."""
+        self._leaving.discard(uid)
+        record = self._records.get(uid)
+        if record is not None:
+            self.load(record)
 
     def refuse(self, refusal: Refusal) -> None:
         """Remember a document that is no task; an earlier good version stays as it is."""
@@ -111,17 +126,25 @@ class TaskList:
             record.live.adopt(task.policy)
         slot = self._slot(task)
         if slot != record.slot:
-            self.runs.release(record)
-            record.slot, record.past = slot, None
-            self.load(record)
+            self._move(record, slot)
             return
-        if record.past is not None:
+        if record.past is not None and not (record.live is not None and record.live.unread):
             past = rescheduled(old, task, record.past, self._dispatcher.clock.wall())
             changed, record.past = past is not record.past, past
             if changed:
                 self.outcomes.decided(record, self._slots.fence(slot))
         self.consider(record)
         self._show(record)
+
+    def _move(self, record: Armed, slot: int) -> None:
+        """Whoever holds the new slot runs the task from now on; what goes on under the old one ends."""
+        self.runs.release(record)
+        if record.live is not None:
+            self.runs.stop(record.live.runs, Outcome.CANCELLED, "its declaration moved it to another slot", redo=True)
+        if NO_SLOT in (slot, record.slot) or not self._slots.is_open(slot):
+            record.past = None
+        record.slot = slot
+        self.load(record)
 
     def _slot(self, task: Task) -> int:
         if task.policy.run_policy is RunPolicy.EVERY_WORKER:
@@ -145,25 +168,50 @@ class TaskList:
     # --- filing --------------------------------------------------------------------------------------------------
 
     def load(self, record: Armed) -> None:
-        """Have the past read, where this worker acts for the task; what runs on every worker has its own."""
+        """Have the past read, where this worker acts for the task; what runs on every worker has its own.
+
+        What goes on of the task ends first: only then is it known what is to be remembered.
+        """
+        if record.task.uid in self._leaving or not self._slots.is_open(record.slot):
+            return
+        live = record.live
+        if live is not None:
+            live.unread = bool(live.runs)
+            if live.unread:
+                return
         if record.slot == NO_SLOT:
             if record.past is None:
-                record.past = NO_PAST
+                record.past = self._fresh(record.task)
             self.consider(record)
             self._introduce(record)
-        elif self._slots.is_open(record.slot):
-            if record.past is not None:
-                self._before[record.task.uid] = record.past
-            record.past = None
-            self.loader.ask(record, self._slots.fence(record.slot))
+            return
+        if record.past is not None:
+            self._before[record.task.uid] = record.past
+        record.past = None
+        self.loader.ask(record, self._slots.fence(record.slot))
+
+    def _fresh(self, task: Task) -> Past:
+        """Return the past of a task that runs on every worker: it begins with this one.
+
+        A run-now value that was there before the worker was is no wish of now.
+        """
+        served = None if self.synced.is_set() else task.switches.run_now
+        return replace(NO_PAST, baseline=self._began_at, run_now=served)
+
+    async def _written(self, uids: list[TaskUid]) -> None:
+        await self.ledger.flush(uids)
 
     def consider(self, record: Armed) -> None:
         """File the task for its next fire time, if it has one and may have one."""
-        timetable = self._dispatcher.timetable
+        timetable, live = self._dispatcher.timetable, record.live
+        if live is not None and live.unread:
+            timetable.unfile(record)
+            if not live.runs:
+                self.load(record)
+            return
         if record.past is None or not isinstance(record.binding, Binding) or not self._slots.is_open(record.slot):
             timetable.unfile(record)
             return
-        live = record.live
         if live is not None and (live.runs or live.waiting is not None or live.queued is not None):
             if not live.grid:
                 timetable.unfile(record)
@@ -178,8 +226,8 @@ class TaskList:
     def _loaded(self, record: Armed, past: Past | None, fence: Fence | None) -> None:
         if self._records.get(record.task.uid) is not record or not self._slots.is_open(record.slot):
             return
-        if self._slots.fence(record.slot) != fence:
-            return  # lost and gained again meanwhile: another answer is on its way
+        if self._slots.fence(record.slot) != fence or record.past is not None:
+            return  # lost and gained again meanwhile: another answer is on its way, or was here
         before = self._before.pop(record.task.uid, None) or self._unknown()
         record.past = self.outcomes.found(record, past or before, fence)
         self.consider(record)

@@ -55,12 +55,13 @@ class Ledger:
         self.claims.add((task.uid, scheduled_for))
         return new
 
-    async def record(self, task: Task, past: Past, run: RunRecord | None, *, fence: Fence | None = None) -> None:
+    async def record(self, task: Task, past: Past | None, run: RunRecord | None, *, fence: Fence | None = None) -> None:
         """Keep it, unless a newer fence was seen."""
         self._answer("record")
         if fence is not None and fence.epoch < self.newest_epoch:
             raise Superseded("a newer fence was seen")
-        self.pasts[task.uid] = past
+        if past is not None:
+            self.pasts[task.uid] = past
         if run is not None:
             self.runs.append(run)
 
@@ -185,8 +186,7 @@ class World:
             ledger=self.ledger,
             sink=self.sink,
             observer=self.watcher,
-            worker="w1",
-            **options,
+            **{"worker": "w1", **options},
         )
         return self.scheduler
 
