@@ -96,19 +96,18 @@ def test_a_slot_regained_under_a_run_waits_for_its_end(world: Any) -> None:
 def test_a_slow_decision_does_not_undo_the_run_after_it(world: Any) -> None:
     """Decisions and runs of one task reach the ledger in their order."""
     starts: list[float] = []
-    record = world.ledger.record
+    record, long_ago = world.ledger.record, world.began_at - 600
 
     async def body(ctx: Any) -> None:
         starts.append(world.now)
         await asyncio.sleep(1)
 
     async def slow(task: Any, past: Any, run: Any, **options: Any) -> None:
-        await asyncio.sleep(3 if run is None else 0)
+        await asyncio.sleep(3 if past.started_at == long_ago else 0)
         await record(task, past, run, **options)
 
     async def story(w: Any) -> None:
         w.ledger.record = slow
-        long_ago = w.began_at - 600
         w.ledger.pasts[IT] = Past(fired_at=long_ago, started_at=long_ago, ended_at=long_ago)
         w.scheduler.upsert(w.task(body, Every(seconds=60), missed=Missed(policy=MissedPolicy.ONCE)))
         gain(w)
@@ -165,26 +164,18 @@ def test_runs_that_were_not_written_one_by_one_are_told(world: Any, caplog: pyte
     assert len(told) == 2
 
 
-def test_the_first_slot_that_is_written_does_not_slow_the_others_down(world: Any) -> None:
+def test_who_is_written_first_does_not_slow_the_others_down(world: Any) -> None:
     """Budgets do not hold until the last surrender and the drain are done."""
-    record = world.ledger.record
 
-    async def slow(*args: Any, **options: Any) -> None:
-        await asyncio.sleep(0.001)
-        await record(*args, **options)
-
-    async def story(w: Any) -> None:
-        w.ledger.record = slow
-        for slot in range(16):
-            w.holder.fences[slot] = Fence(realm="r", slot=slot, epoch=1)
-            w.scheduler.gained(slot, w.holder.fences[slot])
+    async def story() -> None:
+        writer = LedgerWriter(world.ledger, world.clock, lambda *_: None)
         for number in range(4000):
-            w.scheduler.upsert(w.task(quick, Every(seconds=50), name=f"a/{number}"))
-        await asyncio.sleep(0.5)
+            writer.put(world.task(quick, Every(seconds=1), name=f"a/{number}"), Past(), None, weighty=False)
         async with asyncio.TaskGroup() as group:
-            for slot in range(16):
-                group.create_task(w.scheduler.surrender(slot, 60))
-            await w.scheduler.drain(60)
-        assert (len(w.ledger.pasts), w.now < 2) == (4000, True)
+            work = group.create_task(writer.work_light())
+            group.create_task(writer.flush([TaskUid("a/0")]))
+            await writer.flush()
+            work.cancel()
 
-    world.run(story, holdings=world.holder)
+    world.clock.run(story())
+    assert (len(world.ledger.pasts), world.now < 1) == (4000, True)

@@ -71,8 +71,8 @@ def test_what_was_queued_is_left_by_a_drain(world: Any) -> None:
     assert world.ledger.pasts[IT].fired_at == world.began_at
 
 
-def test_what_waited_for_its_group_is_served_by_the_next_holder(world: Any) -> None:
-    """The place was taken until the slot moved."""
+def test_what_waited_for_its_group_is_served_when_the_slot_is_regained(world: Any) -> None:
+    """The place was taken until the slot was lost: this worker has to know that it did not begin."""
     work = Work(world, "g")
 
     async def long(ctx: Any) -> None:
@@ -85,7 +85,7 @@ def test_what_waited_for_its_group_is_served_by_the_next_holder(world: Any) -> N
         w.scheduler.upsert(work.task)
         work.gain(1)
         await asyncio.sleep(10)
-        await w.scheduler.surrender(work.slot, 0)
+        w.scheduler.lost(work.slot, "renewal overdue")
         w.scheduler.remove(other.uid)
         work.gain(2)
         await asyncio.sleep(20)
