@@ -43,6 +43,10 @@ async def fails():
     """Raise."""
     raise ValueError("broken")
 
+async def babbles():
+    """Return what JSON cannot hold."""
+    return {(1, 2): 3}
+
 async def exits():
     """Leave without a word."""
     os._exit(7)
@@ -134,6 +138,7 @@ def test_a_child_is_given_its_run_and_its_report_comes_back(run_in_child: Any) -
     ("function", "message"),
     [
         ("fails", "ValueError: broken"),
+        ("babbles", "a/it reported what JSON cannot hold: TypeError"),
         ("exits", "the child process ended without a result: exit code 7"),
         ("absent", "has no attribute 'absent'"),
         ("needs", "isolation Process offers ctx and params, and isolated_module:needs also asks for redis"),

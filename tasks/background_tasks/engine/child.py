@@ -21,6 +21,7 @@ from typing import Any
 from background_tasks.authoring import RunContext, TaskReport, declaration_of, enter_run
 from background_tasks.domain.model import Fence, Interval, Policy, Schedule, Task
 from background_tasks.engine.clock import SystemClock
+from background_tasks.engine.reporting import kept
 from background_tasks.errors import NotLeader, Refused
 
 PR_SET_PDEATHSIG = 1
@@ -50,7 +51,7 @@ async def _main(wire: socket.socket) -> None:
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, me.cancel)
     job = json.loads(await reader.readline())
     try:
-        said = _result(await _call(job, reader, writer))
+        said = _result(await _call(job, reader, writer), job["task"]["name"])
     except asyncio.CancelledError:
         return  # the worker terminated it and waits for nothing but its end
     except Exception as error:  # noqa: BLE001  # told to the parent, which judges it
@@ -110,10 +111,12 @@ async def _verify(lock: asyncio.Lock, reader: asyncio.StreamReader, writer: asyn
         raise NotLeader(refusal)
 
 
-def _result(result: object) -> dict[str, object]:
+def _result(result: object, task: str) -> dict[str, object]:
     if isinstance(result, TaskReport):
         return {"say": "result", "kind": "report", "report": result.model_dump(mode="json")}
-    return {"say": "result", "kind": "plain", "report": dict(result) if isinstance(result, Mapping) else None}
+    report = dict(result) if isinstance(result, Mapping) else {}
+    kept(report, task)  # what cannot be told is told as the error that it is
+    return {"say": "result", "kind": "plain", "report": report}
 
 
 def _tell(writer: asyncio.StreamWriter, message: Mapping[str, object]) -> None:

@@ -164,13 +164,12 @@ class Executor:
         else:
             run.outcome, run.message = Outcome.FAILED, "it raised CancelledError, and nobody had cancelled it"
         if isinstance(error, Unwritable) or not isinstance(error, Exception):
-            # The work is done, or the exit was meant: not tried again.
-            run.attempt = max(run.attempt, run.task.policy.retry.attempts)
+            run.last = True  # the work is done, or the exit was meant
 
     async def _again(self, run: Run) -> bool:
         """Wait for the next attempt; False: that was the last one."""
         retry = run.task.policy.retry
-        if run.stuck or run.attempt >= retry.attempts or run.cause not in (None, Outcome.TIMED_OUT):
+        if run.last or run.stuck or run.attempt >= retry.attempts or run.cause not in (None, Outcome.TIMED_OUT):
             return False
         delay = retry_delay(retry, run.attempt, self._clock.draw())
         if delay is None:

@@ -24,6 +24,7 @@ from pydantic import BaseModel
 from background_tasks.authoring import RunContext, TaskReport
 from background_tasks.domain.model import Isolation
 from background_tasks.engine.binding import Binding
+from background_tasks.engine.reporting import Unwritable
 from background_tasks.engine.run import Call
 from background_tasks.errors import NotLeader, Refused, Superseded
 
@@ -207,7 +208,7 @@ async def _refusal(verification: Coroutine[Any, Any, None]) -> str | None:
 
 
 def _error(said: dict[str, Any]) -> Exception:
-    kinds: dict[str, type[Exception]] = {"Superseded": Superseded, "NotLeader": NotLeader}
+    kinds: dict[str, type[Exception]] = {"Superseded": Superseded, "NotLeader": NotLeader, "Unwritable": Unwritable}
     if said["type"] in kinds:
         return kinds[said["type"]](said["message"])
     _log.error("run failed in its child process\n%s", said["trace"])

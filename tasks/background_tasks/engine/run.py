@@ -73,6 +73,7 @@ class Run:
         "fire",
         "group",
         "kind",
+        "last",
         "live",
         "message",
         "number",
@@ -107,6 +108,8 @@ class Run:
         """Of the runs of this process."""
         self.started_at = self.ended_at = 0.0
         self.attempt = 1
+        self.last = False
+        """No attempt follows this one, whatever the policy says."""
         self.outcome: Outcome | None = None
         """None while it goes on."""
         self.reason = self.message = ""

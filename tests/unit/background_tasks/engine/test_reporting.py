@@ -49,7 +49,7 @@ def test_a_result_that_json_cannot_hold_fails_its_run_once(world: Any, result: o
 
     world.run(story)
     (run,) = world.watcher.runs
-    assert (run.outcome, run.attempt) == (Outcome.FAILED, 3)
+    assert (run.outcome, run.attempt) == (Outcome.FAILED, 1)
     assert "default/it reported what JSON cannot hold" in run.message
 
 
