@@ -31,6 +31,8 @@ WAKE_GRACE_S = 1.0
 """A process that was stopped past its lease wakes fenced; its runs get this long to obey their cancellation."""
 CONTENT_DURATIONS = 10
 """Who took back a slot that nobody wanted gives none for so many lease durations."""
+SILENT_PATIENCE = 0.025
+"""In lease durations: a dead holder's slots are left so long to those whose share they are, then anybody takes them."""
 NEVER = float("-inf")
 
 
@@ -192,7 +194,9 @@ class Roster:
     def next_look(self) -> float:
         """Return when a silent holder's lease will have run out, if it stays silent (infinity: none to wait for)."""
         moves = [self._next_move(row) for row in self._rows if row.holder not in (None, self.me)]
-        return min((move.until for move in moves if isinstance(move, Wait)), default=float("inf"))
+        ends = [move.until for move in moves if isinstance(move, Wait)]
+        ripe = [at for slot in self._free_since if (at := self._ripe_at(slot)) > self._asked_at]
+        return min(ends + ripe, default=float("inf"))
 
     def next_deadline(self) -> float:
         """Return when, at the earliest, `overdue` or `doomed` will have something to say."""
@@ -234,13 +238,18 @@ class Roster:
         return [slot for slot, row in others if slot not in self._tenures and isinstance(self._next_move(row), Claim)]
 
     def _unwanted(self) -> list[int]:
-        """Name slots that nobody took for a whole lease: a member that lives but cannot claim leaves none unserved."""
-        unwanted = [
-            slot for slot, since in self._free_since.items() if self._asked_at - since >= self._settings.duration
-        ]
-        if unwanted:
+        """Name slots that nobody took in time, to be taken beyond our share: a member that lives but cannot claim,
+        or has watched a silent holder for too short a time, leaves none unserved.
+        """
+        unwanted = [slot for slot in self._free_since if self._asked_at >= self._ripe_at(slot)]
+        if any(self._rows[slot].holder is None for slot in unwanted):
             self._content_until = self._asked_at + CONTENT_DURATIONS * self._settings.duration
         return unwanted
+
+    def _ripe_at(self, slot: int) -> float:
+        """Return when a free slot has waited long enough: a released one a whole lease, a dead holder's a moment."""
+        silent = self._rows[slot].holder is not None
+        return self._free_since[slot] + (SILENT_PATIENCE if silent else 1.0) * self._settings.duration
 
     def _next_move(self, row: SlotRow) -> Move:
         seen = _Seen(version=None, seen_at=self.confirmed_at, duration=0.0)

@@ -185,6 +185,29 @@ def test_a_slot_that_nobody_takes_for_a_whole_lease_is_taken_back() -> None:
     assert member.give_back() == []
 
 
+def test_a_dead_holders_slots_do_not_wait_for_a_newcomer() -> None:
+    """Whoever saw the silence to its end takes the slots beyond its share at once, and gives the newcomer its part.
+
+    The newcomer began to watch later: its own wait would leave the slots unserved for so much longer.
+    """
+    member = holder_of(0, total=4)
+    dead, newcomer = MemberId("dead"), OTHER
+    rows = (row(ME, 1), row(dead), row(dead), row(newcomer))
+    for at in (0, 3, 6, 9):
+        member.renewed(at, at)
+        look(member, table(*rows), lease(newcomer, str(at)) | lease(dead), at)
+    look(member, table(*rows), lease(newcomer, "12") | lease(dead), 12)
+    member.renewed(12, 12)
+    (first,) = member.swaps(12)
+    assert (member.share, member.next_look()) == (2, 12.3)
+    claim(member, 12)
+    rows = tuple(row(ME, 8) if slot == first.slot else was for slot, was in enumerate(rows))
+    look(member, table(*rows), lease(newcomer, "12") | lease(dead), 12.3)
+    assert len(claim(member, 12.3)) == 1
+    look(member, table(row(ME, 1), row(ME, 8), row(ME, 8), row(newcomer)), lease(newcomer, "13"), 12.4)
+    assert [type(event) for event in member.give_back()] == [Surrender]
+
+
 def test_a_leaving_member_surrenders_all_and_counts_for_nobody() -> None:
     """The others may take its slots as they come free, beyond what their share was."""
     member = holder_of(0, 1, total=2)
