@@ -26,7 +26,7 @@ def row(holder: MemberId | None, epoch: int = 7) -> SlotRow:
     return SlotRow(holder=holder, epoch=epoch)
 
 
-def lease(member: MemberId, version: str = "1", *, leaving: bool = False) -> Mapping[MemberId, MemberRecord]:
+def lease(member: MemberId, version: str = "1", *, leaving: bool = False) -> dict[MemberId, MemberRecord]:
     """One member's record, as the store shows it."""
     return {member: MemberRecord(member=member, version=version, duration=12, leaving=leaving)}
 
@@ -192,7 +192,7 @@ def test_a_dead_holders_slots_do_not_wait_for_a_newcomer() -> None:
     """
     member = holder_of(0, total=4)
     dead, newcomer = MemberId("dead"), OTHER
-    rows = (row(ME, 1), row(dead), row(dead), row(newcomer))
+    rows: tuple[SlotRow, ...] = (row(ME, 1), row(dead), row(dead), row(newcomer))
     for at in (0, 3, 6, 9):
         member.renewed(at, at)
         look(member, table(*rows), lease(newcomer, str(at)) | lease(dead), at)
