@@ -11,7 +11,7 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from background_tasks.cli.up import settings_of, tell
+from background_tasks.cli.up import MAX_WORKERS, settings_of, tell
 from background_tasks.engine.clock import SystemClock
 from background_tasks.errors import Refused
 from background_tasks.local.demo import count, count_for_ever, read_conversation, seed
@@ -27,7 +27,7 @@ SAMPLES = Path("manifests/samples")
 def demo(
     *,
     samples: Annotated[Path, typer.Option(help="The folder of samples.")] = SAMPLES,
-    workers: Annotated[int, typer.Option(min=1, max=64, help="Worker processes.")] = 2,
+    workers: Annotated[int, typer.Option(min=1, max=MAX_WORKERS, help="Worker processes.")] = 2,
     for_: Annotated[str | None, typer.Option("--for", help="Stop by itself, such as 30s.")] = None,
     output: Annotated[Output, typer.Option("--output", "-o", help="json: one summary at the end.")] = Output.AUTO,
     picture: Annotated[Path | None, typer.Option(help="Save the last view as an SVG file.")] = None,

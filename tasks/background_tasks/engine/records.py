@@ -136,11 +136,6 @@ class Live:
         self.group = policy.group
         self.isolation: Isolation = policy.isolation
 
-    @property
-    def is_busy(self) -> bool:
-        """Whether a run goes on or waits for its group."""
-        return bool(self.runs) or self.waiting is not None
-
 
 def is_long(policy: Policy) -> bool:
     """Say whether runs are so rare that each may cost a write."""

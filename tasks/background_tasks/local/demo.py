@@ -18,7 +18,7 @@ from background_tasks.knowledge.graph.model import EntityType, Tier
 from background_tasks.knowledge.graph.schema import ensure_schema
 from background_tasks.knowledge.graph.seed import Known, Thing, remember
 from background_tasks.knowledge.graph.store import Graph
-from background_tasks.knowledge.keys import Keys
+from background_tasks.knowledge.keys import Keys, json_key
 from background_tasks.knowledge.prompts import PromptStore
 from background_tasks.local.state import PoolState
 from background_tasks.services.redis import redis_errors
@@ -28,7 +28,8 @@ if TYPE_CHECKING:
 
     from background_tasks.services.graph import KnowledgeGraph
 
-CHANNEL = '["demo","house"]'
+PLATFORM, HOUSE = "demo", "house"
+CHANNEL = json_key(PLATFORM, HOUSE)
 DAY_MS = 86_400_000
 REFRESH_S = 0.5
 
@@ -135,13 +136,14 @@ def _total(reports: Iterable[object], field: str) -> str:
 
 
 async def _store_messages(messages: Sequence[Message], redis: "Redis", now: float) -> None:
+    keys = Keys()
     with redis_errors("store the conversation"):
         async with redis.pipeline(transaction=False) as pipe:
             for message in messages:
                 fields: dict[str, str] = message.model_dump(exclude={"kind"})
-                pipe.hset(f"sg:msg:demo:{message.id}", items=[word for pair in fields.items() for word in pair])
-                pipe.xadd("sg:chan:demo:house:log", {"id": message.id, "data": json.dumps(fields)})
-            pipe.zadd("sg:chan:active", {CHANNEL: now})
+                pipe.hset(keys.message(PLATFORM, message.id), items=[word for pair in fields.items() for word in pair])
+                pipe.xadd(keys.channel(PLATFORM, HOUSE, "log"), {"id": message.id, "data": json.dumps(fields)})
+            pipe.zadd(keys.active_channels, {CHANNEL: now})
             await pipe.execute()
 
 

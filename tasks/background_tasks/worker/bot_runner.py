@@ -7,14 +7,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
-from background_tasks.knowledge.keys import DEFAULT_PREFIX
+from background_tasks.knowledge.keys import Keys
 from background_tasks.services.redis import redis_errors
 
 if TYPE_CHECKING:
     from redis.asyncio import Redis
-
-ACTIVE_CHANNELS_KEY = f"{DEFAULT_PREFIX}chan:active"
-"""Sorted set: JSON `[platform, channel]` -> last ingest (CATALOGUE 2.3)."""
 
 
 class MessageCache(Protocol):
@@ -35,11 +32,12 @@ class RedisMessageCache:
     """The message cache of a pool: the keys that its tasks share."""
 
     redis_client: "Redis"
+    keys: Keys
 
     async def get_active_channels(self, limit: int) -> Sequence[str]:
         """Return up to `limit` channels, newest first. Raises `Unavailable`."""
         with redis_errors("read active channels"):
-            found = await self.redis_client.zrevrange(ACTIVE_CHANNELS_KEY, 0, limit - 1)
+            found = await self.redis_client.zrevrange(self.keys.active_channels, 0, limit - 1)
         return [name.decode() if isinstance(name, bytes) else str(name) for name in found]
 
 

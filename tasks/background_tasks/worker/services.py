@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 
+from background_tasks.knowledge.keys import DEFAULT_PREFIX, PREFIX_SETTING, Keys
 from background_tasks.services.log_sources import ProcessLog
 from background_tasks.services.redis import connect
 from background_tasks.worker.bot_runner import PoolBotRunner, RedisMessageCache
@@ -36,7 +37,7 @@ async def open_services(settings: WorkerSettings, process_log: ProcessLog | None
             stack.push_async_callback(graph.aclose)
         task_redis = connect(settings.redis_url)
         stack.push_async_callback(task_redis.aclose)
-        cache = RedisMessageCache(task_redis)
+        cache = RedisMessageCache(task_redis, Keys(settings.env.get(PREFIX_SETTING, DEFAULT_PREFIX)))
         runner = PoolBotRunner(cfg=settings.flags, kg_manager=graph, message_cache=cache)
         offered = {
             "redis": task_redis,
