@@ -1,7 +1,9 @@
-"""Worlds that tests share: an embedded Redis + FalkorDB per session, names of their own per test."""
+"""Worlds that tests share: embedded Redis + FalkorDB and a Kubernetes API per session, names of their own per test."""
 
+import sys
 import uuid
 from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
 
 import pytest
 from redis.asyncio import Redis
@@ -11,6 +13,10 @@ from background_tasks.knowledge.graph.store import Graph
 from background_tasks.local.embedded import EmbeddedServer
 from background_tasks.services import graph as graphs
 from background_tasks.services.redis import connect
+
+sys.path.insert(0, str(Path(__file__).parents[1]))  # the testbed is a script's package: it lies beside the tests
+
+from tests.testbed import session as testbed
 
 
 @pytest.fixture(scope="session")
@@ -45,3 +51,33 @@ async def kg(embedded: EmbeddedServer, prefix: str) -> AsyncIterator[graphs.Know
         if name.startswith(prefix):
             await graph.drop(name)
     await graph.aclose()
+
+
+@pytest.fixture(scope="session")
+def kubernetes_binaries(pytestconfig: pytest.Config) -> None:
+    """Have a control plane's binaries; the line that tells of a build of minutes is seen on the terminal."""
+    with pytestconfig.pluginmanager.getplugin("capturemanager").global_and_fixture_disabled():
+        testbed.prepare()
+
+
+@pytest.fixture(scope="session")
+def control_plane(kubernetes_binaries: None) -> Iterator[testbed.ControlPlane]:
+    """Give a real Kubernetes API with controllers and our definitions: an existing one, or one of the session's own."""
+    with testbed.shared() as given:
+        yield given
+
+
+@pytest.fixture(scope="module")
+def own_control_plane(kubernetes_binaries: None) -> Iterator[testbed.ControlPlane]:
+    """Give a control plane that nobody else uses, so that a test may stop its API server."""
+    with testbed.own() as given:
+        yield given
+
+
+@pytest.fixture
+def namespace(control_plane: testbed.ControlPlane) -> Iterator[str]:
+    """Give a namespace of the test's own; it is deleted afterwards."""
+    name = f"t{uuid.uuid4().hex[:12]}"
+    control_plane.kubectl("create", "namespace", name)
+    yield name
+    control_plane.kubectl("delete", "namespace", name, "--wait=false")

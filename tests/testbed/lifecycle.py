@@ -1,0 +1,72 @@
+"""Bring a cluster up in the right order, and take all of it away again."""
+
+import shutil
+import sys
+import time
+from pathlib import Path
+
+from tests.testbed import addons, controlplane, node
+from tests.testbed.shell import free_port, stop
+from tests.testbed.state import Cluster
+
+PARTS = ("controllers", "node", "metrics", "keda")
+"""What may be asked for beside etcd and the API server."""
+
+
+def up(folder: Path, parts: frozenset[str] = frozenset()) -> Cluster:
+    """Start a cluster in a folder (one that stood there before is stopped), with the PARTS that are asked for."""
+    down(folder)
+    (folder / "logs").mkdir(parents=True)
+    cluster = Cluster(folder, node="node" in parts, foreign=node.pod_networks())
+    told = _Stopwatch()
+    if cluster.node:
+        node.lay_network()
+    cluster.save()  # from here on the network is ours to remove
+    controlplane.start(cluster, *((6443, 2379) if cluster.node else (free_port(), free_port())))
+    told.say("control plane")
+    if parts & {"controllers", "node"}:
+        controlplane.start_controllers(cluster)
+        told.say("controllers")
+    if cluster.node:
+        node.start(cluster)
+        told.say("node")
+    if "metrics" in parts:
+        addons.start_metrics(cluster)
+    if "keda" in parts:
+        addons.start_keda(cluster)
+        told.say("KEDA")
+    return cluster
+
+
+def down(folder: Path) -> None:
+    """Stop the cluster of a folder, whoever started it, and remove its files."""
+    halt(folder)
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+def halt(folder: Path) -> None:
+    """Stop the cluster of a folder and keep its files: its logs tell what was wrong."""
+    if (folder / "state.json").exists():
+        halt_cluster(Cluster.load(folder))
+        (folder / "state.json").unlink()
+
+
+def halt_cluster(cluster: Cluster) -> None:
+    """Stop the cluster's own processes, then its pods' mounts and networks."""
+    if cluster.node:
+        node.stop_pods(cluster)
+    stop([process.id for process in cluster.processes.values()])
+    cluster.reap()
+    if cluster.node:
+        node.clean(cluster)
+
+
+class _Stopwatch:
+    """Tells, a line each, when a part was ready."""
+
+    def __init__(self) -> None:
+        self._begun = time.monotonic()
+
+    def say(self, part: str) -> None:
+        """Print that a part is ready now."""
+        print(f"{part} ready after {time.monotonic() - self._begun:.1f} s", file=sys.stderr, flush=True)
