@@ -24,3 +24,27 @@ ANNOTATIONS = (RUN_NOW, PAUSED_UNTIL, PAUSED_BY)
 # --- labels ------------------------------------------------------------------------------------------------------
 POOL_LABEL = f"{GROUP}/pool"
 MANAGED_BY_LABEL = "app.kubernetes.io/managed-by"
+NAME_LABEL = "app.kubernetes.io/name"
+PART_OF_LABEL = "app.kubernetes.io/part-of"
+WORKER_APP = "background-tasks-worker"
+"""`app.kubernetes.io/name` of a pool's objects, pods and member leases."""
+PART_OF = "background-tasks"
+OPERATOR_APP = "background-tasks-operator"
+"""The operator's own name; also what its pool of one slot is called."""
+
+# --- who writes which fields (server-side apply) -----------------------------------------------------------------
+OPERATOR_MANAGER = "background-tasks-operator"
+WORKER_MANAGER = "background-tasks-worker"
+HANDOVER_MANAGER = "background-tasks-handover"
+"""Holds `replicas` of a Deployment for the moment between the operator and an autoscaler."""
+
+
+# --- objects of a pool -------------------------------------------------------------------------------------------
+def workers_name(pool: str) -> str:
+    """Name the Deployment of a pool, and all else that exists for its workers."""
+    return f"{pool}-workers"
+
+
+def slot_table_name(pool: str) -> str:
+    """Name the ConfigMap that holds a pool's slot table."""
+    return f"{pool}-slots"
