@@ -4,9 +4,10 @@ Every call may raise `errors.Unavailable` (nothing was decided) or `errors.Ambig
 A failed read is an error, never an empty answer.
 """
 
-from collections.abc import AsyncIterator, Iterable, Mapping
+from collections.abc import AsyncIterator, Collection, Iterable, Mapping
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from background_tasks.domain.model import Fence, MemberId, Past, RunRecord, SkipReason, Task, TaskUid
 
@@ -193,6 +194,15 @@ class StatusSink(Protocol):
 
     async def withdraw(self, uid: TaskUid) -> None:
         """The task is gone."""
+        ...
+
+
+@runtime_checkable
+class Coalescing(Protocol):
+    """What a `RunLedger` or a `StatusSink` also is that takes writes at once and makes them later, to make fewer."""
+
+    def hurried(self, uids: Collection[TaskUid] | None = None) -> AbstractAsyncContextManager[None]:
+        """Inside, what waits and what comes is written as fast as it goes; leaving, all of it is (of these tasks)."""
         ...
 
 

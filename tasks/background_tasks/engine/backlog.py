@@ -4,10 +4,11 @@ Not here: the calls themselves (`ledgering`, `publishing`, `loading`).
 """
 
 import asyncio
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Collection, Iterator
+from contextlib import AbstractAsyncContextManager, contextmanager, nullcontext
 
-from background_tasks.ports import Clock
+from background_tasks.domain.model import TaskUid
+from background_tasks.ports import Clock, Coalescing
 
 FIRST_BACKOFF_S = 0.2
 MAX_BACKOFF_S = 10.0
@@ -121,3 +122,8 @@ class Backoff:
         ceiling = min(MAX_BACKOFF_S, FIRST_BACKOFF_S * 2.0 ** min(self.failures, 30))
         self.failures += 1
         await asyncio.sleep(ceiling * (0.5 + self._clock.draw() / 2))
+
+
+def hurried(store: object, uids: Collection[TaskUid] | None = None) -> AbstractAsyncContextManager[None]:
+    """Have a store that keeps writes back make them now; one that does not is left alone."""
+    return store.hurried(uids) if isinstance(store, Coalescing) else nullcontext()

@@ -13,7 +13,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from background_tasks.domain.model import Fence, Past, RunRecord, Task, TaskUid
-from background_tasks.engine.backlog import Backlog, Backoff, Budget
+from background_tasks.engine.backlog import Backlog, Backoff, Budget, hurried
 from background_tasks.errors import Superseded, Unavailable
 from background_tasks.ports import Clock, RunLedger
 
@@ -119,6 +119,10 @@ class LedgerWriter:
 
     async def flush(self, uids: list[TaskUid] | None = None) -> None:
         """Return when everything (about these tasks) is written; budgets do not hold meanwhile."""
+        async with hurried(self._ledger, uids):
+            await self._settle(uids)
+
+    async def _settle(self, uids: list[TaskUid] | None) -> None:
         with self._budget.lifted():
             while any(map(self.holds, uids)) if uids is not None else not self.is_idle:
                 await self._flush(self._weighty, uids)

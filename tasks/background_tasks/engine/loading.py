@@ -1,10 +1,11 @@
 """Reads what is remembered of tasks before any of them may run.
 
 Not here: what a past means (`domain`). What this worker itself has still to write about them is written first. While
-the ledger is away nothing of these tasks starts: not knowing whether a
-fire time was served is not the same as knowing that it was not.
+the ledger is away nothing of these tasks starts: not knowing whether a fire time was served is not the same as knowing
+that it was not.
 """
 
+import asyncio
 import logging
 from collections.abc import Awaitable, Callable
 
@@ -14,8 +15,10 @@ from background_tasks.engine.records import Armed
 from background_tasks.errors import Unavailable
 from background_tasks.ports import Clock, RunLedger
 
+AT_ONCE = 100_000
+"""Tasks asked about in one call: all that wait, as for some ledgers one answer costs as much as many."""
 BATCH = 500
-"""Tasks asked about in one call."""
+"""Pasts taken in before the loop gets air."""
 
 _log = logging.getLogger(__name__)
 
@@ -45,7 +48,7 @@ class Loader:
         """Read for ever."""
         backoff = Backoff(self._clock)
         while True:
-            batch = await self.backlog.take(BATCH)
+            batch = await self.backlog.take(AT_ONCE)
             await self._written(list(batch))
             try:
                 pasts = await self._ledger.load(batch)
@@ -58,6 +61,8 @@ class Loader:
                 await backoff.wait()
                 continue
             backoff.reset()
-            for uid, (record, fence) in batch.items():
+            for count, (uid, (record, fence)) in enumerate(batch.items(), 1):
                 self._on_loaded(record, pasts.get(uid), fence)
+                if count % BATCH == 0:
+                    await asyncio.sleep(0)
             self.backlog.done()

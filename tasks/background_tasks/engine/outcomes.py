@@ -9,9 +9,10 @@ from background_tasks.domain.model import Fence, Guarantee, Outcome, Past, RunRe
 from background_tasks.domain.outcome import after_run, served
 from background_tasks.domain.plan import FireKind
 from background_tasks.domain.schedule import next_fire
+from background_tasks.domain.weight import is_weighty
 from background_tasks.engine.ledgering import LedgerWriter
 from background_tasks.engine.publishing import StatusWriter
-from background_tasks.engine.records import NO_SLOT, Armed, Waiting, is_weighty
+from background_tasks.engine.records import NO_SLOT, Armed, Waiting
 from background_tasks.engine.run import Run, Workplace
 
 _FAILURES = frozenset({Outcome.FAILED, Outcome.TIMED_OUT, Outcome.LOST})

@@ -12,8 +12,9 @@ import logging
 from collections.abc import Callable, Iterable, Mapping
 
 from background_tasks.domain.model import TaskUid
-from background_tasks.engine.backlog import Backlog, Backoff, Budget
-from background_tasks.engine.records import Armed, is_long
+from background_tasks.domain.weight import is_long
+from background_tasks.engine.backlog import Backlog, Backoff, Budget, hurried
+from background_tasks.engine.records import Armed
 from background_tasks.errors import Unavailable
 from background_tasks.ports import Clock, StatusSink
 
@@ -111,7 +112,8 @@ class StatusWriter:
         for record in records:
             if record.live is not None and record.live.unshown:
                 self._usual.put(record.task.uid, record)
-        with self._budget.lifted():
-            for backlog in (self._urgent, self._usual):
-                while not backlog.is_empty:
-                    await backlog.progress()
+        async with hurried(self._sink):
+            with self._budget.lifted():
+                for backlog in (self._urgent, self._usual):
+                    while not backlog.is_empty:
+                        await backlog.progress()

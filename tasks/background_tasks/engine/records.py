@@ -7,20 +7,9 @@ of them are part of the worker's memory promise.
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from background_tasks.domain.model import (
-    Continuous,
-    Cron,
-    Every,
-    Guarantee,
-    Interval,
-    Isolation,
-    OnStart,
-    Past,
-    Policy,
-    SkipReason,
-    Task,
-)
+from background_tasks.domain.model import Continuous, Cron, Every, Isolation, Past, Policy, SkipReason, Task
 from background_tasks.domain.plan import FireKind
+from background_tasks.domain.weight import is_weighty
 from background_tasks.engine.binding import Binding
 from background_tasks.engine.history import History
 from background_tasks.ports import Refusal
@@ -30,8 +19,6 @@ if TYPE_CHECKING:
 
 NO_SLOT = -1
 """The slot of a task that runs on every worker."""
-LONG_S = 60.0
-"""From this period on each run is written to ledger and status by itself; below, writes are coalesced."""
 
 
 class Armed:
@@ -135,20 +122,6 @@ class Live:
         """Each start and each end is written to the ledger."""
         self.group = policy.group
         self.isolation: Isolation = policy.isolation
-
-
-def is_long(policy: Policy) -> bool:
-    """Say whether runs are so rare that each may cost a write."""
-    match policy.schedule.cadence:
-        case Interval(seconds=seconds) | Every(seconds=seconds):
-            return seconds >= LONG_S
-        case Cron() | OnStart() | Continuous():
-            return True
-
-
-def is_weighty(policy: Policy) -> bool:
-    """Say whether each start and each end is written to the ledger."""
-    return policy.guarantee is Guarantee.AT_MOST_ONCE or is_long(policy)
 
 
 def is_endless(policy: Policy) -> bool:

@@ -34,7 +34,7 @@ __all__ = ["Bind", "Binding", "Scheduler", "TaskView"]
 EVENTS_AT_ONCE = 200
 """So many tasks of a source are taken before the loop gets air."""
 FLUSH_S = 5.0
-"""How long a slot's release, or the end of the worker, waits for the ledger and the status sink."""
+"""How long a slot's release, or the end of the worker, waits for ledger and sink unless told otherwise."""
 _log = logging.getLogger(__name__)
 
 
@@ -44,7 +44,7 @@ class Scheduler:
     `bind` turns a task into a coroutine or a refusal. Without `holdings` every slot is ours and there are no fences.
     `groups` are caps by group name. `verify` answers `ctx.verify_leadership()` (`Membership.verify`). `up_since` is the
     wall instant at which the pool came up, for `onStart` tasks; default: now. `guard` watches the loop from a thread;
-    leave it off in virtual time.
+    leave it off in virtual time. `patience`: so many seconds a release or the end waits for ledger and sink.
     """
 
     def __init__(
@@ -65,12 +65,12 @@ class Scheduler:
         up_since: float | None = None,
         guard: bool = False,
         grace: float = GRACE_S,
+        patience: float = FLUSH_S,
     ) -> None:
         self._clock = clock
         self._observer = observer
         self._holdings = holdings
-        self._guarded = guard
-        self._grace = grace
+        self._guarded, self._grace, self._patience = guard, grace, patience
         place = Workplace(
             clock=clock,
             observer=observer,
@@ -292,9 +292,9 @@ class Scheduler:
     async def _written(self, uids: list[TaskUid] | None) -> None:
         """Wait for the ledger (and, at the end, for the status sink), not for ever."""
         try:
-            async with asyncio.timeout(FLUSH_S):
+            async with asyncio.timeout(self._patience):
                 await self._ledger.flush(uids)
                 if uids is None:
                     await self._status.flush(self._tasks)
         except TimeoutError:
-            _log.warning("not everything was written within %g s; what is missing may be run again", FLUSH_S)
+            _log.warning("not everything was written within %g s; what is missing may be run again", self._patience)
