@@ -16,6 +16,7 @@ from background_tasks.services.redis import connect
 
 sys.path.insert(0, str(Path(__file__).parents[1]))  # the testbed is a script's package: it lies beside the tests
 
+from tests.testbed import binaries
 from tests.testbed import session as testbed
 
 
@@ -57,12 +58,14 @@ async def kg(embedded: EmbeddedServer, prefix: str) -> AsyncIterator[graphs.Know
 def kubernetes_binaries(pytestconfig: pytest.Config) -> None:
     """Have a control plane's binaries; the line that tells of a build of minutes is seen on the terminal."""
     with pytestconfig.pluginmanager.getplugin("capturemanager").global_and_fixture_disabled():
-        testbed.prepare()
+        binaries.component("kube-controller-manager")
 
 
 @pytest.fixture(scope="session")
-def control_plane(kubernetes_binaries: None) -> Iterator[testbed.ControlPlane]:
+def control_plane(request: pytest.FixtureRequest) -> Iterator[testbed.ControlPlane]:
     """Give a real Kubernetes API with controllers and our definitions: an existing one, or one of the session's own."""
+    if not testbed.existing():
+        request.getfixturevalue("kubernetes_binaries")
     with testbed.shared() as given:
         yield given
 

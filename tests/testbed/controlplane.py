@@ -101,6 +101,9 @@ def start_controllers(cluster: Cluster) -> None:
         f"--root-ca-file={folder}/pki/apiserver.crt",
         f"--secure-port={free_port()}",
         f"--cert-dir={folder}/pki/kcm",
+        "--bind-address=127.0.0.1",
+        "--kube-api-qps=400",  # the default of 20 a second makes its own start take three seconds longer
+        "--kube-api-burst=400",
         "--leader-elect=false",
         "--use-service-account-credentials=true",
         f"--cluster-cidr={POD_CIDR}",
@@ -125,6 +128,7 @@ def _start_scheduler(cluster: Cluster) -> None:
         "kube-scheduler",
         binaries.component("kube-scheduler"),
         f"--config={folder}/scheduler.yaml",
+        "--bind-address=127.0.0.1",
         f"--secure-port={free_port()}",
         f"--cert-dir={folder}/pki/scheduler",
         f"--authentication-kubeconfig={mine}",

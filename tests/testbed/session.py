@@ -1,7 +1,6 @@
 """A control plane for a test session: an existing one, or one of its own that ends with it, however that ends."""
 
 import os
-import shutil
 import signal
 import subprocess
 import sys
@@ -69,40 +68,38 @@ class ControlPlane:
             return str(failed)
 
 
-def prepare() -> None:
-    """Have the binaries at hand; the first time they are built, which takes minutes and says so."""
-    if not os.environ.get(EXISTING):
-        binaries.component("kube-apiserver")
+def existing() -> str | None:
+    """Return the kubeconfig that EXISTING names, if any."""
+    return os.environ.get(EXISTING) or None
 
 
 @contextmanager
 def shared() -> Iterator[ControlPlane]:
     """Give the control plane that EXISTING names, or a new one; neither may be broken by a test."""
-    named = os.environ.get(EXISTING)
-    if not named:
+    named = existing()
+    if named is None:
         with own() as mine:
             yield ControlPlane(mine.kubeconfig, binaries.component("kubectl"))
         return
     if not Path(named).is_file():
         raise SetupError(f"{EXISTING}={named} is no file: point it at a kubeconfig, or unset it to start a cluster")
-    existing = ControlPlane(Path(named).resolve(), binaries.any_kubectl())
-    define_resources(existing)
-    yield existing
+    given = ControlPlane(Path(named).resolve(), binaries.any_kubectl())
+    define_resources(given)
+    yield given
 
 
 @contextmanager
-def own() -> Iterator[ControlPlane]:
+def own(parts: frozenset[str] = frozenset({"controllers"})) -> Iterator[ControlPlane]:
     """Start a control plane, and stop it and remove its files at the end; a guard does it where we are killed."""
     folder = Path(tempfile.mkdtemp(prefix="bgtasks-testbed-"))
     with _guarded(folder):
-        cluster = lifecycle.up(folder, frozenset({"controllers"}))
+        cluster = lifecycle.up(folder, parts)
         try:
             mine = ControlPlane(cluster.kubeconfig, binaries.component("kubectl"), cluster)
             define_resources(mine)
             yield mine
         finally:
             lifecycle.halt_cluster(cluster)
-            shutil.rmtree(folder)
 
 
 @contextmanager

