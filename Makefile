@@ -89,8 +89,10 @@ docs: setup ## Draw the README's picture from a real session.
 	@$(RUN)/bgtasks demo --workers 3 --for 50s -o json --picture docs/demo.svg >/dev/null
 
 .PHONY: lock
-lock: | $(UV) ## Renew requirements.lock: versions and hashes, no index host.
+lock: | $(UV) ## Renew the locks of the project and of its image: versions and hashes, no index host.
 	@$(UV) pip compile --quiet --universal --python-version 3.12 --generate-hashes --no-header --all-extras pyproject.toml -o requirements.lock
+	@$(UV) pip compile --quiet --universal --python-version 3.12 --generate-hashes --no-header --extra catalogue --extra operator \
+	  --constraints requirements.lock pyproject.toml -o requirements-image.lock
 
 .PHONY: clean
 clean: ## Remove what the targets made.
