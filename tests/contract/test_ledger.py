@@ -231,6 +231,36 @@ async def test_garbage_among_runs_and_fences_stops_nobody(redis: Redis, prefix: 
     assert (runs, len(said)) == ([run(1, fence(8))], 1)
 
 
+@pytest.mark.parametrize("damage", ["many", "0", "1e300", "9" * 40, None], ids=["word", "low", "float", "vast", "gone"])
+async def test_a_damaged_count_of_realms_shuts_no_new_realm_out(redis: Redis, prefix: str, damage: str | None) -> None:
+    """A new realm is above all before it, whatever the counter says: its low epochs are not taken for old ones."""
+    ledger, fences = RedisLedger(redis, prefix), f"bgt:{prefix}:fences"
+    await ledger.record(TASK, Past(), run(1, fence(8, realm="r1")))
+    await ledger.record(TASK, Past(), run(2, fence(8, realm="r2")))
+    if damage is None:
+        await redis.hdel(fences, "realms")
+    else:
+        await redis.hset(fences, "realms", damage)
+    await ledger.record(TASK, FULL, run(3, fence(1, realm="r3")))
+    for late in (fence(99, realm="r1"), fence(99, realm="r2")):
+        with pytest.raises(Superseded):
+            await ledger.record(TASK, Past(), run(4, late))
+    assert await ledger.load([TASK.uid]) == {TASK.uid: FULL}
+    assert await ledger.claim(TASK, 7.0, fence(1, realm="r3"))
+
+
+async def test_a_realm_that_first_writes_after_it_was_replaced_is_too_late(redis: Redis, prefix: str) -> None:
+    """Were it numbered then, it would be newer than the slot table's own realm, and shut its holders out for ever."""
+    ledger = RedisLedger(redis, prefix)
+    realm = (await RedisLeases(redis, prefix=f"bgt:{prefix}", slots=8).read()).realm
+    for write in (ledger.record(TASK, FULL, run(1, fence(9, realm="r0"))), ledger.claim(TASK, 7.0, fence(9))):
+        with pytest.raises(Superseded, match="a newer slot table has been made"):
+            await write
+    await ledger.record(NEIGHBOUR, FULL, None, fence=fence(1, realm=realm))
+    assert await ledger.claim(TASK, 7.0, fence(1, realm=realm))
+    assert await ledger.load([TASK.uid, NEIGHBOUR.uid]) == {NEIGHBOUR.uid: FULL}
+
+
 @pytest.mark.parametrize("key", ["past", "marks", "fences", "runs"])
 async def test_a_ledger_key_of_another_type_is_unavailable_and_names_the_fix(
     redis: Redis, prefix: str, key: str
@@ -267,12 +297,13 @@ async def test_statuses_are_shown_until_withdrawn(redis: Redis, prefix: str) -> 
 
 
 async def test_leases_and_ledger_of_one_pool_do_not_touch(redis: Redis, prefix: str) -> None:
-    """They share a prefix and no key."""
+    """They share a prefix, and neither writes a key of the other's."""
     leases = RedisLeases(redis, prefix=f"bgt:{prefix}", slots=1)
     await leases.renew(MemberId("a"), 1)
-    await leases.read()
+    table = await leases.read()
     ours = set(await redis.keys(f"bgt:{prefix}:*"))
-    await RedisLedger(redis, prefix).record(TASK, FULL, run(1, fence(1)))
+    await RedisLedger(redis, prefix).record(TASK, FULL, run(1, fence(1, realm=table.realm)))
     await RedisLedger(redis, prefix).claim(TASK, 1.0, None)
     theirs = set(await redis.keys(f"bgt:{prefix}:*")) - ours
     assert theirs == {f"bgt:{prefix}:{name}" for name in ("past", "marks", "fences", "runs", "claims")}
+    assert await leases.read() == table

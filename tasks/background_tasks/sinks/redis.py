@@ -9,6 +9,7 @@ Keys of a pool, spelled here and nowhere else:
     bgt:<pool>:runs     stream  kind (start, claim, end), uid, data (JSON); about the last 200,000
     bgt:<pool>:status   hash    uid -> the resource's status, JSON
 
+Of the pool's slot table (`leases/redis.py`) only the realm is read, where the table lies in the same Redis.
 An entry that cannot be read is reported and left out; a key of another type is `Unavailable` and names the fix.
 """
 
@@ -70,7 +71,7 @@ class RedisLedger:
         start = {"task": task.name, "scheduled_for": scheduled_for, "fence": fence and str(fence)}
         answer: int | str = await CLAIM(
             self._redis,
-            [self._key("claims"), self._key("fences"), self._key("runs")],
+            [self._key(name) for name in ("claims", "fences", "runs", "slots")],
             [*_fence(fence), task.uid, repr(scheduled_for), CLAIMS_KEPT, json.dumps(start), RUNS_KEPT],
         )
         if isinstance(answer, str):
@@ -88,7 +89,7 @@ class RedisLedger:
             data = json.dumps({"task": task.name, "started_at": past.started_at, "fence": fence and str(fence)})
         late: str = await RECORD(
             self._redis,
-            [self._key("past"), self._key("marks"), self._key("fences"), self._key("runs")],
+            [self._key(name) for name in ("past", "marks", "fences", "runs", "slots")],
             [*_fence(fence), task.uid, "" if past is None else dump_past(past), kind, data, mark, RUNS_KEPT],
         )
         if late:
