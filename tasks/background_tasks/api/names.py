@@ -21,6 +21,9 @@ PAUSED_BY = f"{GROUP}/paused-by"
 FOREVER = "forever"
 ANNOTATIONS = (RUN_NOW, PAUSED_UNTIL, PAUSED_BY)
 
+FINGERPRINT = f"{GROUP}/fingerprint"
+"""On an object of a pool: what the operator last asked for."""
+
 # --- labels ------------------------------------------------------------------------------------------------------
 POOL_LABEL = f"{GROUP}/pool"
 MANAGED_BY_LABEL = "app.kubernetes.io/managed-by"
