@@ -6,6 +6,7 @@ Not here: what a worker pod is (`pods`).
 from typing import Any
 
 from background_tasks.api import names
+from background_tasks_operator.plan.autoscaling import hpa_of
 from background_tasks_operator.plan.metadata import metadata, selector
 from background_tasks_operator.plan.model import Manifest, Observed, PoolFacts
 from background_tasks_operator.plan.pods import pod_template
@@ -14,14 +15,9 @@ from background_tasks_operator.settings import Settings
 KEPT_REVISIONS = 3
 
 
-def is_autoscaled(pool: PoolFacts) -> bool:
-    """Say whether an autoscaler decides how many workers there are. KEDA does not yet (`scaled_object`)."""
-    return pool.spec.autoscaling is not None and pool.spec.autoscaling.engine == "HPA"
-
-
 def deployment(pool: PoolFacts, settings: Settings) -> Manifest:
     """Build the Deployment. `replicas` is left out where an autoscaler owns it."""
-    replicas: dict[str, Any] = {} if is_autoscaled(pool) else {"replicas": pool.spec.replicas}
+    replicas: dict[str, Any] = {} if hpa_of(pool) else {"replicas": pool.spec.replicas}
     return {
         "apiVersion": "apps/v1",
         "kind": "Deployment",
@@ -44,7 +40,7 @@ def handover(pool: PoolFacts, observed: Observed) -> Manifest | None:
     to one. So another manager takes the field first (the Kubernetes docs: "transferring ownership").
     """
     now = observed.deployment
-    if not is_autoscaled(pool) or now is None or not now.replicas_ours:
+    if hpa_of(pool) is None or now is None or not now.replicas_ours:
         return None
     return {
         "apiVersion": "apps/v1",

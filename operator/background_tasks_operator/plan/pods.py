@@ -9,6 +9,7 @@ from typing import Any
 
 from background_tasks.api import names
 from background_tasks.api.duration import parse_duration
+from background_tasks_operator.plan.autoscaling import hpa_of
 from background_tasks_operator.plan.environment import environment, environment_problems
 from background_tasks_operator.plan.metadata import labels, selector
 from background_tasks_operator.plan.model import Manifest, PoolFacts, Problem
@@ -133,7 +134,7 @@ def _resources(pool: PoolFacts) -> dict[str, Any]:
     """Return what the template says; an HPA counts percents of a CPU request, so with one there always is one."""
     given = dict(pool.spec.template.resources) or RESOURCES
     sides = [given.get(side, {}) for side in ("requests", "limits")]
-    if pool.spec.autoscaling is None or not all(isinstance(side, dict) and "cpu" not in side for side in sides):
+    if hpa_of(pool) is None or not all(isinstance(side, dict) and "cpu" not in side for side in sides):
         return given
     return {**given, "requests": {"cpu": CPU_REQUEST, **sides[0]}}
 
