@@ -32,6 +32,9 @@ class InvalidParams(Refused):
 class Unavailable(BackgroundTaskError):
     """An outside service did not answer. A failed read is this, never an empty answer."""
 
+    retry_after: float | None = None
+    """Seconds after which the service wants to be asked again, where it said so."""
+
 
 class Ambiguous(Unavailable):
     """A write was sent and no answer came: it may have happened. Read before deciding."""
