@@ -11,10 +11,12 @@ from background_tasks_operator.plan.deployment import deployment, handover
 from background_tasks_operator.plan.disruption_budget import disruption_budget
 from background_tasks_operator.plan.model import Capability, Desired, Manifest, ObjectRef, Observed, PoolFacts, Problem
 from background_tasks_operator.plan.monitoring import monitoring_problems, service_monitor
+from background_tasks_operator.plan.network_policy import network_policy
 from background_tasks_operator.plan.pods import pod_problems
 from background_tasks_operator.plan.role import role
-from background_tasks_operator.plan.service import network_policy, service, service_problems
-from background_tasks_operator.plan.service_account import role_binding, service_account
+from background_tasks_operator.plan.role_binding import role_binding
+from background_tasks_operator.plan.service import service, service_problems
+from background_tasks_operator.plan.service_account import service_account
 from background_tasks_operator.plan.slot_table import slot_table
 from background_tasks_operator.settings import Settings
 

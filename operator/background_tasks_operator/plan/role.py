@@ -8,7 +8,9 @@ from typing import Any
 from background_tasks.api import names
 from background_tasks_operator.plan.metadata import metadata
 from background_tasks_operator.plan.model import Manifest, PoolFacts
-from background_tasks_operator.plan.service_account import RBAC
+
+RBAC_GROUP = "rbac.authorization.k8s.io"
+RBAC = f"{RBAC_GROUP}/v1"
 
 
 def role(pool: PoolFacts) -> Manifest:

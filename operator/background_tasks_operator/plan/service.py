@@ -1,4 +1,4 @@
-"""Where the metrics of a pool's workers are found, and who may reach their pods: anyone, on that one port.
+"""Where the metrics of a pool's workers are found.
 
 Not here: scraping (`service_monitor`). Nothing is balanced: every worker tells of itself.
 """
@@ -32,20 +32,6 @@ def service_problems(pool: PoolFacts) -> Iterator[Problem]:
     if not _can_be_named(pool):
         told = f"metadata.name: {pool.name} begins with a digit, which no Service may: its metrics are not found"
         yield Problem(reason="NoService", message=f"{told}; make the pool under a name that begins with a letter")
-
-
-def network_policy(pool: PoolFacts) -> Manifest:
-    """Build the policy: metrics and probes come in, nothing else. What goes out is the tasks' own business."""
-    return {
-        "apiVersion": "networking.k8s.io/v1",
-        "kind": "NetworkPolicy",
-        "metadata": metadata(pool, names.workers_name(pool.name)),
-        "spec": {
-            "podSelector": {"matchLabels": selector(pool)},
-            "policyTypes": ["Ingress"],
-            "ingress": [{"ports": [{"port": PORT, "protocol": "TCP"}]}],
-        },
-    }
 
 
 def _can_be_named(pool: PoolFacts) -> bool:
