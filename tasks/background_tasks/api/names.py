@@ -35,6 +35,13 @@ PART_OF = "background-tasks"
 OPERATOR_APP = "background-tasks-operator"
 """The operator's own name; also what its pool of one slot is called."""
 
+# --- annotations of a member's Lease: what its fields cannot say --------------------------------------------------
+LEASE_DURATION = f"{GROUP}/duration"
+"""Seconds, with their fraction; `spec.leaseDurationSeconds` is the next whole number."""
+LEASE_LEAVING = f"{GROUP}/leaving"
+UP_SINCE = f"{GROUP}/up-since"
+"""When the pool came up, as this member knows it; seconds since the epoch."""
+
 # --- who writes which fields (server-side apply) -----------------------------------------------------------------
 OPERATOR_MANAGER = "background-tasks-operator"
 WORKER_MANAGER = "background-tasks-worker"
