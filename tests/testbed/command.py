@@ -41,7 +41,8 @@ def _perform(options: argparse.Namespace) -> None:
     folder: Path = options.dir
     match options.verb:
         case "up":
-            _up(folder, frozenset(options.parts))
+            cluster = lifecycle.up(folder, frozenset(options.parts))
+            print(f"export KUBECONFIG={cluster.kubeconfig}")
         case "down":
             lifecycle.down(folder)
         case "guard":
@@ -53,16 +54,6 @@ def _perform(options: argparse.Namespace) -> None:
             node.load(options.image)
         case "run":
             _become(Cluster.load(folder), options.command)
-
-
-def _up(folder: Path, parts: frozenset[str]) -> None:
-    """Start a cluster; one that does not come up leaves its logs, and no process."""
-    try:
-        cluster = lifecycle.up(folder, parts)
-    except BaseException:
-        lifecycle.halt(folder)
-        raise
-    print(f"export KUBECONFIG={cluster.kubeconfig}")
 
 
 def _become(cluster: Cluster, words: list[str]) -> None:

@@ -5,8 +5,8 @@ import sys
 import time
 from pathlib import Path
 
-from tests.testbed import addons, controlplane, node
-from tests.testbed.shell import free_port, stop
+from tests.testbed import addons, controlplane, leftovers, node
+from tests.testbed.shell import free_port, kill
 from tests.testbed.state import Cluster
 
 PARTS = ("controllers", "node", "metrics", "keda")
@@ -14,14 +14,26 @@ PARTS = ("controllers", "node", "metrics", "keda")
 
 
 def up(folder: Path, parts: frozenset[str] = frozenset()) -> Cluster:
-    """Start a cluster in a folder (one that stood there before is stopped), with the PARTS that are asked for."""
+    """Start a cluster in a folder (one that stood there before is stopped), with the PARTS that are asked for.
+
+    One that does not come up leaves its logs and nothing that runs.
+    """
     down(folder)
     (folder / "logs").mkdir(parents=True)
-    cluster = Cluster(folder, node="node" in parts, foreign=node.pod_networks())
-    told = _Stopwatch()
+    cluster = Cluster(folder, node="node" in parts, foreign=leftovers.found())
     if cluster.node:
         node.lay_network()
     cluster.save()  # from here on the network is ours to remove
+    try:
+        _start(cluster, parts)
+    except BaseException:
+        halt_cluster(cluster)
+        raise
+    return cluster
+
+
+def _start(cluster: Cluster, parts: frozenset[str]) -> None:
+    told = _Stopwatch()
     controlplane.start(cluster, *((6443, 2379) if cluster.node else (free_port(), free_port())))
     told.say("control plane")
     if parts & {"controllers", "node"}:
@@ -35,7 +47,6 @@ def up(folder: Path, parts: frozenset[str] = frozenset()) -> Cluster:
     if "keda" in parts:
         addons.start_keda(cluster)
         told.say("KEDA")
-    return cluster
 
 
 def down(folder: Path) -> None:
@@ -48,17 +59,20 @@ def halt(folder: Path) -> None:
     """Stop the cluster of a folder and keep its files: its logs tell what was wrong."""
     if (folder / "state.json").exists():
         halt_cluster(Cluster.load(folder))
-        (folder / "state.json").unlink()
 
 
 def halt_cluster(cluster: Cluster) -> None:
-    """Stop the cluster's own processes, then its pods' mounts and networks."""
+    """Stop the cluster's own processes, then its pods' mounts and networks.
+
+    They are killed: nothing reads their data again, and an API server that says goodbye takes seconds.
+    """
     if cluster.node:
         node.stop_pods(cluster)
-    stop([process.id for process in cluster.processes.values()])
+    kill([process.id for process in cluster.processes.values()])
     cluster.reap()
     if cluster.node:
         node.clean(cluster)
+    (cluster.folder / "state.json").unlink()
 
 
 class _Stopwatch:

@@ -9,7 +9,7 @@ import signal
 import subprocess
 from pathlib import Path
 
-from tests.testbed import binaries, ociimage
+from tests.testbed import binaries, leftovers, ociimage
 from tests.testbed.shell import SetupError, run, stop, wait_for
 from tests.testbed.state import DNS_SERVICE, NETNS, NODE, POD_CIDR, Cluster
 
@@ -53,11 +53,6 @@ def require() -> None:
     missing = sorted({package for program, package in NEEDED.items() if not shutil.which(program)})
     if missing:
         raise SetupError(f"a node needs packages that are not installed: apt-get install {' '.join(missing)}")
-
-
-def pod_networks() -> list[str]:
-    """Name the network namespaces of pods on this machine."""
-    return [path.name for path in Path("/run/netns").glob("cni-*")]
 
 
 def lay_network() -> None:
@@ -158,6 +153,7 @@ def _start_kubelet(cluster: Cluster) -> None:
         "authorization": {"mode": "AlwaysAllow"},
         "clusterDomain": "cluster.local",
         "clusterDNS": [DNS_SERVICE],
+        "podLogsDir": f"{folder}/pod-logs",
         "resolvConf": str(folder / "resolv.conf"),
         "imageGCHighThresholdPercent": 100,
         "evictionHard": dict.fromkeys(evict_never, "0%"),
@@ -254,13 +250,9 @@ def stop_pods(cluster: Cluster) -> None:
 
 
 def clean(cluster: Cluster) -> None:
-    """Remove what the kernel still holds for the cluster: networks and mounts."""
-    for name in {NETNS, *pod_networks()} - set(cluster.foreign):
-        subprocess.run(["ip", "netns", "del", name], check=False, capture_output=True)
-    mounts = [line.split()[1] for line in Path("/proc/mounts").read_text().splitlines()]
-    ours = [mount for mount in mounts if mount.startswith((f"{cluster.folder}/", f"{RUNTIME}/"))]
-    for mount in sorted(ours, key=len, reverse=True):
-        subprocess.run(["umount", "-l", mount], check=False, capture_output=True)
+    """Remove what the machine still holds for the cluster: mounts, networks, cgroups, folders."""
+    leftovers.unmount_below(str(cluster.folder), RUNTIME)
+    leftovers.remove(cluster.foreign)
     shutil.rmtree(RUNTIME, ignore_errors=True)
 
 
