@@ -42,6 +42,10 @@ class Gone(BackgroundTaskError):
     """That version is not kept any more: list again."""
 
 
+class Silent(Unavailable):
+    """A watch told nothing, not even a bookmark, for too long: its connection may be dead."""
+
+
 @contextmanager
 def kubernetes_errors(doing: str, *, write: bool = False) -> Iterator[None]:
     """Translate the library's errors: `doing` names the attempt, as in "renew lease".

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import AsyncGenerator, AsyncIterable, Callable
+from contextlib import aclosing
 from typing import Any
 
 from background_tasks.errors import Unavailable
@@ -9,7 +10,7 @@ from background_tasks.services.kubernetes.errors import status_error
 
 type Body = dict[str, Any]
 type Event = tuple[str, Body]
-"""(ADDED, MODIFIED, DELETED or BOOKMARK; the object)."""
+"""(ADDED, MODIFIED, DELETED or BOOKMARK; the object, which has a `metadata.resourceVersion`)."""
 
 TYPES = frozenset({"ADDED", "MODIFIED", "DELETED", "BOOKMARK"})
 LONGEST_LINE = 32 * 2**20
@@ -24,18 +25,19 @@ async def events(
 
     A line that the end of the stream cut is dropped: the next watch tells it again.
     """
-    async for line in lines(chunks):
-        try:
-            kind, body = _event(line)
-        except ValueError as error:
-            told = f"kubernetes: {doing}: an event cannot be read, it is skipped: {error}"
-            if malformed is None:
-                raise Unavailable(told) from error
-            malformed(told)
-            continue
-        if kind == "ERROR":
-            raise status_error(doing, _code(body), body)
-        yield kind, body
+    async with aclosing(lines(chunks)) as whole:
+        async for line in whole:
+            try:
+                kind, body = _event(line)
+            except ValueError as error:
+                told = f"kubernetes: {doing}: an event cannot be read, it is skipped: {error}"
+                if malformed is None:
+                    raise Unavailable(told) from error
+                malformed(told)
+                continue
+            if kind == "ERROR":
+                raise status_error(doing, _code(body), body)
+            yield kind, body
 
 
 async def lines(chunks: AsyncIterable[bytes]) -> AsyncGenerator[bytes, None]:
@@ -65,8 +67,10 @@ def _event(line: bytes) -> tuple[str, Body]:
     body = event.get("object") if isinstance(event, dict) else None
     if kind == "ERROR" and isinstance(body, dict):
         return kind, body
-    if kind not in TYPES or not isinstance(body, dict) or not isinstance(body.get("metadata"), dict):
-        raise ValueError(f"{line[:SHOWN]!r} has no type, object and metadata")
+    metadata = body.get("metadata") if isinstance(body, dict) else None
+    version = metadata.get("resourceVersion") if isinstance(metadata, dict) else None
+    if kind not in TYPES or not isinstance(body, dict) or not isinstance(version, str) or not version:
+        raise ValueError(f"{line[:SHOWN]!r} has no type, object and metadata.resourceVersion")
     return kind, body
 
 
