@@ -368,6 +368,24 @@ def test_entries_that_cannot_be_read_are_left_out(up: "Up", own: Path, wait_for:
     assert_served_once(own, names)
 
 
+def test_a_slot_whose_fence_the_ledger_refuses_is_claimed_anew(up: "Up", own: Path, wait_for: WaitFor) -> None:
+    """An entry among the fences that reads well and is wrong: its holder claims beyond it, and the task runs on."""
+    up.write("good", task="own_good")
+    up.start("--module", "own_tasks")
+    wait_for(lambda: len(up.holders()) == 2 and up_runs(own, "good") > 3, "it runs, and the slots are shared")
+    with Redis.from_url(up.server.url, decode_responses=True) as redis:
+        ((slot, newest),) = [row for row in redis.hgetall("bgt:default:fences").items() if row[0].startswith("slot:")]
+        order, _, epoch = newest.partition(":")
+        redis.hset("bgt:default:fences", slot, f"{order}:{int(epoch) + 2}")
+    wait_for(lambda: said(own, "slot lost", "the ledger has seen a newer fence"), "the refusal is named")
+    before = up_runs(own, "good")
+    wait_for(lambda: up_runs(own, "good") > before + 5, "it runs on")
+
+    told = up.finish()
+    assert (told["doubled"], told["worker_restarts"], told["runs"]["failed"]) == (0, 0, 0)
+    assert_served_once(own, ["good"])
+
+
 def up_runs(own: Path, name: str) -> int:
     """Count the runs of a task by its own trace."""
     return len(trace(own, name))

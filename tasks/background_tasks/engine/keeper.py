@@ -93,6 +93,11 @@ class Keeper:
         self._look_soon.set()
         self._moved.set()
 
+    def take_refusal(self, fence: Fence) -> None:
+        """The ledger takes nothing under this fence. A moment later, lest claims and refusals chase one another."""
+        later = asyncio.get_running_loop().call_later
+        later(self._settings.retry_period, lambda: self._tell(self._roster.refused(fence, self._clock.boottime())))
+
     def leave(self) -> None:
         """Give everything back, claim nothing more, and let the others know that they may take it."""
         if not self._roster.leaving:

@@ -84,6 +84,10 @@ class Membership:
         """Tell that nothing of the slot runs any more; with the event's fence no late answer hits a newer claim."""
         self._tell(lambda: self._keeper.take_answer(slot, fence))
 
+    def refused(self, fence: Fence) -> None:
+        """Tell that the ledger takes nothing under this fence. Its slot is lost, and claimed anew if still ours."""
+        self._tell(lambda: self._keeper.take_refusal(fence))
+
     def stand_down(self) -> None:
         """Give back all slots as their work ends, and claim nothing more. The lease itself stays until `stop`."""
         self._tell(self._keeper.leave)

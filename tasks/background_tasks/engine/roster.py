@@ -145,6 +145,12 @@ class Roster:
         self._tenures[swap.slot] = _Tenure(fence=fence)
         return [*events, Gained(swap.slot, fence)]
 
+    def refused(self, fence: Fence, now: float) -> list[SlotEvent]:
+        """The ledger takes nothing under this fence: it is lost. If the row is still ours, the next epoch may do."""
+        stop_by = now + self._settings.duration - self._settings.renew_deadline
+        reason = f"the ledger has seen a newer fence than {fence}"
+        return [self._lose(tenure, reason, stop_by) for tenure in self._acting() if tenure.fence == fence]
+
     def stopped(self, slot: int, fence: Fence | None = None) -> None:
         """Nothing of the slot runs here any more. Ignored unless it was asked for, or about an older claim."""
         tenure = self._tenures.get(slot)

@@ -45,6 +45,7 @@ class Scheduler:
     `groups` are caps by group name. `verify` answers `ctx.verify_leadership()` (`Membership.verify`). `up_since` is the
     wall instant at which the pool came up, for `onStart` tasks; default: now. `guard` watches the loop from a thread;
     leave it off in virtual time. `patience`: so many seconds a release or the end waits for ledger and sink.
+    `refused` hears of a fence under which the ledger takes nothing (`Membership.refused`).
     """
 
     def __init__(
@@ -62,6 +63,7 @@ class Scheduler:
         settings: Mapping[str, str] | None = None,
         services: Services | None = None,
         verify: Callable[[Fence], Awaitable[None]] | None = None,
+        refused: Callable[[Fence], None] = lambda fence: None,
         up_since: float | None = None,
         guard: bool = False,
         grace: float = GRACE_S,
@@ -70,7 +72,7 @@ class Scheduler:
         self._clock = clock
         self._observer = observer
         self._holdings = holdings
-        self._guarded, self._grace, self._patience = guard, grace, patience
+        self._refused, self._guarded, self._grace, self._patience = refused, guard, grace, patience
         place = Workplace(
             clock=clock,
             observer=observer,
@@ -95,8 +97,7 @@ class Scheduler:
             consider=self._tasks.consider,
             departed=self._tasks.departed,
         )
-        self._runs.dispatcher = self._dispatcher
-        self._dispatcher.runs = self._runs
+        self._runs.dispatcher, self._dispatcher.runs = self._dispatcher, self._runs
         self._dispatcher.outcomes = outcomes
         self._tasks.runs, self._tasks.outcomes = self._runs, outcomes
         self._tasks.ledger, self._tasks.status = self._ledger, self._status
@@ -157,9 +158,7 @@ class Scheduler:
         self._dispatcher.close()
         for record in self._tasks:
             self._runs.release(record)
-        if self._draining:
-            timeout = 0.0
-        self._draining = True
+        timeout, self._draining = 0.0 if self._draining else timeout, True
         await self._let_end(lambda run: not run.stuck, timeout, "the worker was drained")
         await self._written(None)
         stuck = tuple(run.run_id for run in self._runs.going)
@@ -185,8 +184,7 @@ class Scheduler:
         record = self._tasks.find(uid)
         if record is not None:
             wanted = f"trigger-{self._clock.wall():.6f}"
-            switches = replace(record.task.switches, run_now=wanted)
-            self._tasks.upsert(replace(record.task, switches=switches))
+            self._tasks.upsert(replace(record.task, switches=replace(record.task.switches, run_now=wanted)))
 
     async def follow(self, source: ports.TaskSource) -> None:
         """Do what a source tells, until it ends."""
@@ -241,6 +239,7 @@ class Scheduler:
         record = self._tasks.find(task.uid)
         if record is not None and fence is not None and self._slots.fence(record.slot) == fence:
             self.lost(record.slot, f"the ledger has seen a newer fence than {fence}")
+            self._refused(fence)
 
     async def _verify(self, fence: Fence) -> None:
         if self._holdings is None or self._holdings.fence(fence.slot) != fence:

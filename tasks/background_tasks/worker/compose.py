@@ -110,6 +110,7 @@ class Parts:
             settings=settings.env,
             services=stores.services,
             verify=membership.verify,
+            refused=membership.refused,
             up_since=stores.up_since,
             guard=True,
         )

@@ -229,6 +229,26 @@ def test_an_answer_about_an_older_claim_is_ignored() -> None:
     assert member.unstopped == [0]
 
 
+def test_a_fence_that_the_ledger_refuses_is_lost_and_a_slot_that_is_ours_claimed_anew() -> None:
+    """The table decides who acts: without a new claim nobody would serve the slot. An older refusal changes nothing."""
+    member = holder_of(0)
+    (lost,) = member.refused(fence(1), 1)
+    assert (lost.slot, lost.fence, member.fences()) == (0, fence(1), {})
+    assert (member.refused(fence(1), 1), member.swaps(1)) == ([], [])
+    member.stopped(0, fence(1))
+    assert claim(member, 1) == [Gained(0, fence(2))]
+    assert member.refused(fence(1), 1) == []
+
+
+def test_a_refused_fence_of_a_slot_that_is_another_s_by_now_is_not_claimed() -> None:
+    """Whoever was replaced learns it from the ledger or from the table; the holder is left alone either way."""
+    member = holder_of(0)
+    member.refused(fence(1), 1)
+    member.stopped(0, fence(1))
+    look(member, table(row(OTHER, 2)), lease(OTHER), 1)
+    assert (member.swaps(1), member.unstopped) == ([], [])
+
+
 def test_faulty_timings_are_named_all_at_once() -> None:
     """Each fault comes with its value and its fix."""
     with pytest.raises(InvalidSettings, match=r"retry_period is 0 s.*renew_deadline is 0 s.*duration is 0 s"):

@@ -183,8 +183,9 @@ def test_a_lost_slot_cancels_its_runs_at_once(world: Any) -> None:
 
 
 def test_a_newer_fence_in_the_ledger_stops_the_slot(world: Any) -> None:
-    """Whoever learns from the ledger that it was replaced starts nothing more, until it gains the slot anew."""
+    """Whoever learns from the ledger that it was replaced tells so, and starts nothing until it gains the slot anew."""
     work = Work(world, seconds=1)
+    refused: list[Fence] = []
 
     async def story(w: Any) -> None:
         w.scheduler.upsert(w.task(work, Interval(seconds=60)))
@@ -195,8 +196,8 @@ def test_a_newer_fence_in_the_ledger_stops_the_slot(world: Any) -> None:
         gain(w, epoch=3)
         await asyncio.sleep(1)
 
-    world.run(story, holdings=world.holder)
-    assert work.starts == [0, 61, 361.5]
+    world.run(story, holdings=world.holder, refused=refused.append)
+    assert (work.starts, refused) == ([0, 61, 361.5], [fence()])
 
 
 def test_a_run_that_a_dead_worker_left_is_told_as_lost_and_done_again(world: Any) -> None:
