@@ -88,6 +88,10 @@ bench: setup ## Print each figure as one JSON line (ONLY=name,name picks).
 docs: setup ## Draw the README's picture from a real session.
 	@$(RUN)/bgtasks demo --workers 3 --for 50s -o json --picture docs/demo.svg >/dev/null
 
+.PHONY: chart
+chart: setup ## Write what follows from the chart: its README, its snapshots, manifests/install.yaml.
+	@$(RUN)/python -m tests.chart.render
+
 .PHONY: lock
 lock: | $(UV) ## Renew the locks of the project and of its image: versions and hashes, no index host.
 	@$(UV) pip compile --quiet --universal --python-version 3.12 --generate-hashes --no-header --all-extras pyproject.toml -o requirements.lock
