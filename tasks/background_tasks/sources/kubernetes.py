@@ -1,0 +1,196 @@
+"""Tasks from a cluster: the BackgroundTasks of one pool in one namespace, as the engine's `TaskSource`.
+
+Not here: list, watch, pauses (`services.kubernetes.reflector`), what a document may say (`api`). A task is its UID:
+deleted and made again under its name it is another one. What only changes a status is no news to the engine.
+"""
+
+import json
+import logging
+from collections.abc import AsyncGenerator, Callable, Iterator, Mapping
+from contextlib import aclosing
+from dataclasses import dataclass, replace
+from typing import Any
+
+from background_tasks.api import names
+from background_tasks.api.convert import task_of
+from background_tasks.api.read import read_resource
+from background_tasks.api.refusals import refusal
+from background_tasks.api.task import BackgroundTask
+from background_tasks.domain.model import Task, TaskUid
+from background_tasks.ports import Clock, Refusal, RefusedDocument, Removed, SourceEvent, Synced, Upserted
+from background_tasks.services.kubernetes.client import Cluster
+from background_tasks.services.kubernetes.reflector import Changed, Deleted, Listed, Reflector, Told
+from background_tasks.services.kubernetes.resources import BACKGROUND_TASKS
+from background_tasks.sources.changes import same
+
+type Body = dict[str, Any]
+
+KEPT = ("name", "namespace", "uid", "generation", "creationTimestamp", "deletionTimestamp", "resourceVersion")
+"""Of an object's metadata; 10,000 tasks are held at once while they are listed."""
+FIELD_SELECTOR = "spec.poolRef.name={pool}"
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(slots=True)
+class _Known:
+    """What is remembered of one resource."""
+
+    name: str
+    """`namespace/name`."""
+    stamp: tuple[object, ...] | None = None
+    """Equal for two bodies that mean the same task; None: not known, look again."""
+    task: Task | None = None
+    """The last good version, which is armed."""
+    refusals: tuple[Refusal, ...] = ()
+    """Why the newest version is no task."""
+    status: bytes | None = None
+    """As JSON: a sixth of what it takes as dicts."""
+    version: str = ""
+
+
+class ClusterSource:
+    """Implements `ports.TaskSource` over the tasks of `pool` in `namespace`. Watched once at a time."""
+
+    def __init__(
+        self,
+        cluster: Cluster,
+        *,
+        namespace: str,
+        pool: str,
+        clock: Clock,
+        report: Callable[[str], None] = _log.warning,
+    ) -> None:
+        self._pool = pool
+        self._clock = clock
+        self._reflector = Reflector(
+            cluster,
+            BACKGROUND_TASKS,
+            clock=clock,
+            namespace=namespace,
+            field_selector=FIELD_SELECTOR.format(pool=pool),
+            report=report,
+            trim=lean,
+        )
+        self._known: dict[TaskUid, _Known] = {}
+        self._uids: dict[str, TaskUid] = {}
+        """By `namespace/name`."""
+
+    async def watch(self) -> AsyncGenerator[SourceEvent, None]:
+        """Yield what exists, `Synced`, then changes; never ends. What fails is reported and tried again."""
+        self._known, self._uids = {}, {}
+        synced = False
+        async with aclosing(self._reflector.events()) as told:
+            async for news in told:
+                for event in self._events(news):
+                    yield event
+                if not synced and isinstance(news, Listed):
+                    synced = True
+                    yield Synced()
+
+    def address(self, uid: TaskUid) -> tuple[str, str] | None:
+        """Return namespace and name of a task that is there."""
+        known = self._known.get(uid)
+        if known is None:
+            return None
+        namespace, _, name = known.name.partition("/")
+        return namespace, name
+
+    def status_of(self, uid: TaskUid) -> Mapping[str, Any] | None:
+        """Return the status that was seen last; None for a task that is not there or has none."""
+        known = self._known.get(uid)
+        if known is None or known.status is None:
+            return None
+        status: Mapping[str, Any] = json.loads(known.status)
+        return status
+
+    def version_of(self, uid: TaskUid) -> str | None:
+        """Return the resourceVersion that was seen last."""
+        known = self._known.get(uid)
+        return None if known is None else known.version
+
+    def _events(self, news: Told) -> Iterator[SourceEvent]:
+        match news:
+            case Listed(bodies):
+                there = {body["metadata"].get("uid") for body in bodies}
+                for uid in [uid for uid in self._known if uid not in there]:
+                    yield from self._gone(uid)
+                for body in bodies:
+                    yield from self._seen(body)
+            case Changed(body):
+                yield from self._seen(body)
+            case Deleted(body):
+                yield from self._gone(body["metadata"].get("uid"))
+
+    def _gone(self, uid: object) -> Iterator[SourceEvent]:
+        known = self._known.pop(uid, None) if isinstance(uid, str) else None  # type: ignore[call-overload]
+        if known is not None:
+            if self._uids.get(known.name) == uid:
+                del self._uids[known.name]
+            yield Removed(TaskUid(str(uid)))
+
+    def _seen(self, body: Body) -> Iterator[SourceEvent]:
+        metadata = body["metadata"]
+        name = f"{metadata.get('namespace')}/{metadata.get('name')}"
+        uid = metadata.get("uid")
+        if not isinstance(uid, str) or not uid:
+            fix = "is no UID; let the API server give one"
+            yield RefusedDocument(refusal(("metadata", "uid"), fix, uid, lambda _: name))
+            return
+        if self._uids.get(name, uid) != uid:  # its deletion was not told to us
+            yield from self._gone(self._uids[name])
+        if metadata.get("deletionTimestamp"):  # only somebody's finalizer holds it: to people it is deleted
+            yield from self._gone(uid)
+            return
+        known = self._known.setdefault(TaskUid(uid), _Known(name))
+        self._uids[name] = TaskUid(uid)
+        known.status, known.version = body.get("status"), metadata.get("resourceVersion") or ""
+        stamp = _stamp(metadata)
+        if stamp is None or stamp != known.stamp:
+            known.stamp = stamp
+            yield from self._read(body, TaskUid(uid), known)
+
+    def _read(self, body: Body, uid: TaskUid, known: _Known) -> Iterator[SourceEvent]:
+        whole = {key: part for key, part in body.items() if key != "status"}
+        found = read_resource(whole, lambda _: known.name)
+        if isinstance(found, BackgroundTask) and found.spec.pool_ref.name != self._pool:
+            yield from self._gone(uid)
+        elif isinstance(found, BackgroundTask):
+            task = task_of(found, seen_at=self._clock.wall())
+            if known.task is None or known.refusals or not same(task, known.task):
+                known.task, known.refusals = task, ()
+                yield Upserted(task)
+        else:
+            told, known.refusals = known.refusals, _refusals(found, body, uid, known.name)
+            yield from (RefusedDocument(fresh) for fresh in known.refusals if fresh not in told)
+
+
+def lean(body: Body) -> Body:
+    """Keep of an object what the engine or the status writer asks for; the status as JSON."""
+    metadata = body["metadata"]
+    kept = {key: metadata[key] for key in KEPT if key in metadata}
+    annotations = metadata.get("annotations")
+    if isinstance(annotations, Mapping):
+        kept["annotations"] = {key: annotations[key] for key in names.ANNOTATIONS if key in annotations}
+    status = body.get("status")
+    small: Body = {"apiVersion": body.get("apiVersion"), "kind": body.get("kind"), "metadata": kept}
+    if "spec" in body:
+        small["spec"] = body["spec"]
+    if isinstance(status, Mapping) and status:
+        small["status"] = json.dumps(status, separators=(",", ":")).encode()
+    return small
+
+
+def _stamp(metadata: Mapping[str, Any]) -> tuple[object, ...] | None:
+    generation, annotations = metadata.get("generation"), metadata.get("annotations") or {}
+    if not isinstance(generation, int) or not isinstance(annotations, Mapping):
+        return None
+    return (generation, *(annotations.get(key) for key in names.ANNOTATIONS))
+
+
+def _refusals(found: object, body: Body, uid: TaskUid, name: str) -> tuple[Refusal, ...]:
+    """Say why a body of the tasks' own resource is no task; every refusal names the task that it is about."""
+    made: tuple[Refusal, ...] = getattr(found, "refusals", ())
+    if not made:
+        made = (refusal(("kind",), f"is not {names.TASK_KIND}", body.get("kind"), lambda _: name),)
+    return tuple(replace(one, uid=uid) for one in made)
