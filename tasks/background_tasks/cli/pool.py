@@ -1,51 +1,15 @@
-"""What a WorkerPool document tells a worker process, as options of its settings.
+"""What a WorkerPool document in a file tells the commands that run workers on this machine.
 
 Not here: what an operator makes of the document.
 """
 
-from typing import TypedDict
-
-from background_tasks.api.duration import parse_duration
-from background_tasks.api.pool import WorkerPool
-from background_tasks.engine.membership import LeaseSettings
-from background_tasks.worker.settings import DEFAULT_DRAIN_TIMEOUT_S, DEFAULT_SLOTS
-
-
-class PoolOptions(TypedDict):
-    """The part of `WorkerSettings` that the pool's document decides."""
-
-    task_modules: tuple[str, ...]
-    flags: dict[str, object]
-    groups: dict[str, int]
-    slots: int
-    lease: LeaseSettings
-    drain_timeout: float
+from background_tasks.api.pool import PoolSpec, WorkerPool
+from background_tasks.worker.pool_options import PoolOptions, options_of
 
 
 def pool_options(document: WorkerPool | None, modules: tuple[str, ...] = ()) -> PoolOptions:
     """Read a pool's document; without one the defaults hold. `modules` come on top of its `taskModules`."""
-    if document is None:
-        return PoolOptions(
-            task_modules=modules,
-            flags={},
-            groups={},
-            slots=DEFAULT_SLOTS,
-            lease=LeaseSettings(),
-            drain_timeout=DEFAULT_DRAIN_TIMEOUT_S,
-        )
-    spec = document.spec
-    return PoolOptions(
-        task_modules=(*spec.task_modules, *(name for name in modules if name not in spec.task_modules)),
-        flags=dict(spec.flags),
-        groups={group.name: group.max_concurrent for group in spec.groups},
-        slots=spec.slots,
-        lease=LeaseSettings(
-            duration=parse_duration(spec.lease.duration),
-            renew_deadline=parse_duration(spec.lease.renew_deadline),
-            retry_period=parse_duration(spec.lease.retry_period),
-        ),
-        drain_timeout=parse_duration(spec.drain_timeout),
-    )
+    return options_of(PoolSpec() if document is None else document.spec, modules)
 
 
 def store_urls(document: WorkerPool | None) -> tuple[str | None, str | None]:

@@ -35,9 +35,11 @@ async def open_services(settings: WorkerSettings, process_log: ProcessLog | None
 
             graph = connect_graph(settings.graph_url, graph=settings.graph_name)
             stack.push_async_callback(graph.aclose)
-        task_redis = connect(settings.redis_url)
-        stack.push_async_callback(task_redis.aclose)
-        cache = RedisMessageCache(task_redis, Keys(settings.env.get(PREFIX_SETTING, DEFAULT_PREFIX)))
+        task_redis = cache = None
+        if settings.redis_url is not None:
+            task_redis = connect(settings.redis_url)
+            stack.push_async_callback(task_redis.aclose)
+            cache = RedisMessageCache(task_redis, Keys(settings.env.get(PREFIX_SETTING, DEFAULT_PREFIX)))
         runner = PoolBotRunner(cfg=settings.flags, kg_manager=graph, message_cache=cache)
         offered = {
             "redis": task_redis,

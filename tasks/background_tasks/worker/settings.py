@@ -18,8 +18,10 @@ class WorkerSettings:
     pool: str = "default"
     member: MemberId
     """Never used twice: a restarted worker is another member."""
-    redis_url: str
-    """Leases, ledger, status; also the service `redis` of tasks."""
+    redis_url: str | None = None
+    """Leases, ledger, status; also the service `redis` of tasks. None: a pool in a cluster that has none."""
+    store_key: str | None = None
+    """How the pool is called in its stores, where its name alone would not do; a cluster's pool is `namespace/name`."""
     graph_url: str | None = None
     """The service `kg_manager`; None: tasks that need it are `MissingService`."""
     graph_name: str = "knowledge"
@@ -34,6 +36,11 @@ class WorkerSettings:
     """Probes and metrics; 0 takes any free port."""
     env: Mapping[str, str] = field(default_factory=dict, repr=False)
     """Settings of tasks by name (`RunContext.settings`): the process environment, or what stands for it."""
+
+    @property
+    def key(self) -> str:
+        """How the pool is called in its stores."""
+        return self.store_key or self.pool
 
     def __post_init__(self) -> None:
         faults = [
