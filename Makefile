@@ -92,6 +92,12 @@ docs: setup ## Draw the README's picture from a real session.
 chart: setup ## Write what follows from the chart: its README, its snapshots, manifests/install.yaml.
 	@$(RUN)/python -m tests.chart.render
 
+.PHONY: manifests
+manifests: setup ## Write the resource definitions from the models.
+	@mkdir -p manifests/crd
+	@$(RUN)/python -m background_tasks.api.crd BackgroundTask >manifests/crd/backgroundtasks.yaml
+	@$(RUN)/python -m background_tasks.api.crd WorkerPool >manifests/crd/workerpools.yaml
+
 .PHONY: lock
 lock: | $(UV) ## Renew the locks of the project and of its image: versions and hashes, no index host.
 	@$(UV) pip compile --quiet --universal --python-version 3.12 --generate-hashes --no-header --all-extras pyproject.toml -o requirements.lock
