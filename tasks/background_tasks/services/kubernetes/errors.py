@@ -16,7 +16,6 @@ from typing import Any
 
 import aiohttp
 from kubernetes.aio.client.exceptions import ApiException, OpenApiException
-from kubernetes.aio.config.config_exception import ConfigException
 
 from background_tasks.errors import Ambiguous, BackgroundTaskError, Refused, Unavailable
 
@@ -58,15 +57,15 @@ def kubernetes_errors(doing: str, *, write: bool = False) -> Iterator[None]:
         raise
     except (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError) as error:
         raise Unavailable(f"kubernetes: {doing}: no connection: {_told(error)}") from error
-    except (ConfigException, aiohttp.InvalidURL) as error:
-        raise Refused(f"kubernetes: {doing}: {_told(error)}; check the kubeconfig") from error
+    except aiohttp.InvalidURL as error:
+        raise Refused(f"kubernetes: {doing}: {_told(error)}; check the server's URL in the kubeconfig") from error
     except ApiException as error:
         raise api_error(doing, error.status or 0, error.body, write=write) from error
     except TimeoutError as error:
         raise _unanswered(doing, "no answer in time", write=write) from error
     except (aiohttp.ClientError, OSError) as error:
         raise _unanswered(doing, f"the connection broke: {_told(error)}", write=write) from error
-    except (OpenApiException, ValueError) as error:
+    except (OpenApiException, ValueError, RecursionError) as error:
         raise _unanswered(doing, f"the answer cannot be read: {_told(error)}", write=write) from error
 
 
@@ -117,7 +116,7 @@ def _status(body: bytes | str | None) -> Mapping[str, Any]:
     text = body.decode(errors="replace") if isinstance(body, bytes) else body or ""
     try:
         status = json.loads(text)
-    except ValueError:
+    except (ValueError, RecursionError):
         return {"message": " ".join(text.split())[:SHOWN]}
     return status if isinstance(status, dict) else {"message": text[:SHOWN]}
 

@@ -67,11 +67,15 @@ def _event(line: bytes) -> tuple[str, Body]:
     body = event.get("object") if isinstance(event, dict) else None
     if kind == "ERROR" and isinstance(body, dict):
         return kind, body
-    metadata = body.get("metadata") if isinstance(body, dict) else None
-    version = metadata.get("resourceVersion") if isinstance(metadata, dict) else None
-    if kind not in TYPES or not isinstance(body, dict) or not isinstance(version, str) or not version:
+    if not isinstance(kind, str) or kind not in TYPES or not isinstance(body, dict) or not _version(body):
         raise ValueError(f"{line[:SHOWN]!r} has no type, object and metadata.resourceVersion")
     return kind, body
+
+
+def _version(body: Body) -> str:
+    metadata = body.get("metadata")
+    version = metadata.get("resourceVersion") if isinstance(metadata, dict) else None
+    return version if isinstance(version, str) else ""
 
 
 def _code(status: Body) -> int:

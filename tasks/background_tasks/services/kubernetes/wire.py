@@ -10,7 +10,7 @@ from urllib.parse import urlencode
 import aiohttp
 from kubernetes.aio.client.rest import RESTClientObject
 
-from background_tasks.services.kubernetes.access import Access
+from background_tasks.services.kubernetes.access import Access, usable
 from background_tasks.services.kubernetes.errors import UNAUTHORIZED, api_error, kubernetes_errors
 from background_tasks.services.kubernetes.lines import Body
 
@@ -34,7 +34,7 @@ class Connections(RESTClientObject):
 @asynccontextmanager
 async def open_wire(access: Access, *, timeout_s: float) -> AsyncIterator["Wire"]:
     """Open connections in the calling loop; the first request makes the first of them."""
-    with kubernetes_errors("read the certificates"):
+    with usable("the certificates of the kubeconfig or the pod"):
         connections = Connections(access.configuration)
     try:
         yield Wire(access, connections, timeout_s=timeout_s)
