@@ -137,8 +137,11 @@ class TableView:
 class SlotTable(Protocol):
     """One object per pool: slot -> (holder, epoch). Policy lives elsewhere; here only read, compare-and-set, watch."""
 
-    async def read(self) -> TableView:
-        """Read the table; makes it, with a new realm, when absent."""
+    async def read(self, *, fresh: bool = False) -> TableView:
+        """Read the table; makes it, with a new realm, when absent.
+
+        It may be what a watch told, a moment old; `fresh` asks the store itself.
+        """
         ...
 
     async def compare_and_set(self, realm: str, slot: int, expected: SlotRow, new: SlotRow) -> bool:

@@ -1,4 +1,4 @@
-"""What every backend of member leases promises: the same exam for memory and Redis."""
+"""What every backend of member leases promises: the same exam for memory, Redis and Kubernetes."""
 
 from collections.abc import Callable
 
@@ -7,17 +7,21 @@ from redis.asyncio import Redis
 
 from background_tasks.domain.model import MemberId
 from background_tasks.errors import Unavailable
+from background_tasks.leases.kubernetes import KubernetesLeases
 from background_tasks.leases.memory import MemoryLeases
 from background_tasks.leases.redis import RedisLeases
 
 pytestmark = pytest.mark.contract
 A, B = MemberId("a"), MemberId("b:2 ü")
-type Leases = MemoryLeases | RedisLeases
+type Leases = MemoryLeases | RedisLeases | KubernetesLeases
 
 
-@pytest.fixture(params=["memory", "redis"])
+@pytest.fixture(params=["memory", "redis", "kubernetes"])
 def leases(request: pytest.FixtureRequest, redis: Redis, prefix: str) -> Leases:
     """One pool's leases, over each backend."""
+    if request.param == "kubernetes":
+        made: KubernetesLeases = request.getfixturevalue("kubernetes_leases")
+        return made
     return MemoryLeases(4) if request.param == "memory" else RedisLeases(redis, prefix=prefix, slots=4)
 
 

@@ -1,4 +1,4 @@
-"""What every backend of the slot table promises: the same exam for memory and Redis."""
+"""What every backend of the slot table promises: the same exam for memory, Redis and Kubernetes."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -8,6 +8,7 @@ from redis.asyncio import Redis
 
 from background_tasks.domain.model import MemberId
 from background_tasks.errors import Unavailable
+from background_tasks.leases.kubernetes import KubernetesLeases
 from background_tasks.leases.memory import MemoryLeases
 from background_tasks.leases.redis import UNREADABLE, LeaderKey, RedisLeases
 from background_tasks.local.embedded import EmbeddedServer
@@ -17,7 +18,7 @@ from background_tasks.services.redis import connect
 pytestmark = pytest.mark.contract
 A, B = MemberId("a"), MemberId("b:2 ü")
 FREE = SlotRow(holder=None, epoch=0)
-type Table = MemoryLeases | RedisLeases
+type Table = MemoryLeases | RedisLeases | KubernetesLeases
 
 
 def held(by: MemberId | None, epoch: int) -> SlotRow:
@@ -25,9 +26,12 @@ def held(by: MemberId | None, epoch: int) -> SlotRow:
     return SlotRow(holder=by, epoch=epoch)
 
 
-@pytest.fixture(params=["memory", "redis"])
+@pytest.fixture(params=["memory", "redis", "kubernetes"])
 def table(request: pytest.FixtureRequest, redis: Redis, prefix: str) -> Table:
     """One pool's table of four slots, over each backend."""
+    if request.param == "kubernetes":
+        made: KubernetesLeases = request.getfixturevalue("kubernetes_leases")
+        return made
     return MemoryLeases(4) if request.param == "memory" else RedisLeases(redis, prefix=prefix, slots=4)
 
 

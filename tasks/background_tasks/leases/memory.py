@@ -73,7 +73,7 @@ class MemoryLeases:
 
     # --- SlotTable ---
 
-    async def read(self) -> TableView:
+    async def read(self, *, fresh: bool = False) -> TableView:
         """Read the table; makes it, with a new realm, when absent."""
         self._reach("read slot table")
         with self._guard:

@@ -96,7 +96,7 @@ class RedisLeases:
 
     # --- SlotTable ---
 
-    async def read(self) -> TableView:
+    async def read(self, *, fresh: bool = False) -> TableView:
         """Read the table; makes it, with a new realm, when it is absent, damaged or another server's."""
         answer: tuple[str, str, list[str]] = await READ(
             self._redis, [self._key("slots")], [self._slots, uuid.uuid4().hex, self._key("changed"), UNREADABLE]
