@@ -1,6 +1,7 @@
 """Renders the chart: for its snapshots, for `manifests/install.yaml`, and the table of values in its README.
 
-`python -m tests.chart.render` writes all three; the tests of this folder compare them with what is committed.
+`python -m tests.chart.render` writes all three, and copies the definitions into the chart; the tests of this folder
+compare them with what is committed.
 """
 
 import re
@@ -17,6 +18,9 @@ CHART = ROOT / "charts" / "background-tasks"
 SNAPSHOTS = Path(__file__).parent / "snapshots"
 INSTALL = ROOT / "manifests" / "install.yaml"
 README = CHART / "README.md"
+CRDS = ROOT / "manifests" / "crd"
+CHART_CRDS = CHART / "files" / "crds"
+"""The same files again: a chart can only read what lies in its folder."""
 KUBERNETES = "1.34.0"
 NAMESPACE = "background-tasks"
 
@@ -91,7 +95,7 @@ def install() -> str:
     )
     plain = re.sub(r"^ *helm\.sh/.*\n|^# Source: .*\n", "", render(hooks=False), flags=re.MULTILINE)
     plain = plain.replace("app.kubernetes.io/managed-by: Helm\n", "app.kubernetes.io/managed-by: kubectl\n")
-    return head + re.sub(r"^ *annotations:\n(?! *\S+: )", "", plain, flags=re.MULTILINE)
+    return head + re.sub(r"^( *)annotations:\n(?!\1 +\S)", "", plain, flags=re.MULTILINE)  # those that are empty now
 
 
 def readme() -> str:
@@ -99,13 +103,13 @@ def readme() -> str:
     rows = "".join(f"| `{name}` | {meaning} | `{default}` |\n" for name, meaning, default in documented())
     return (
         "# The chart background-tasks\n"
-        "Installs the operator, its roles and the two resource definitions. Pools and their worker pods are made by the\n"
-        "operator from the resources that you apply.\n"
+        "Installs the operator, its roles and the two resource definitions. Pools and their worker pods are made by\n"
+        "the operator from the resources that you apply.\n"
         "```sh\n"
         "helm install background-tasks charts/background-tasks --namespace background-tasks --create-namespace --wait\n"
         "```\n"
-        "Unknown values are refused by name. Definitions are upgraded with the release, and kept when it is uninstalled\n"
-        "(`crds.keep`), so that no task is lost by accident.\n\n"
+        "Unknown values are refused by name. Definitions are upgraded with the release, and kept when it is\n"
+        "uninstalled (`crds.keep`), so that no task is lost by accident.\n\n"
         "| value | meaning | default |\n| --- | --- | --- |\n" + rows
     )
 
@@ -135,6 +139,9 @@ def _default(values: Any, path: list[str]) -> str:
 
 def main() -> None:
     """Write what the tests compare."""
+    CHART_CRDS.mkdir(parents=True, exist_ok=True)
+    for path in CRDS.glob("*.yaml"):
+        (CHART_CRDS / path.name).write_bytes(path.read_bytes())
     SNAPSHOTS.mkdir(exist_ok=True)
     for name, values in CASES.items():
         (SNAPSHOTS / f"{name}.yaml").write_text(snapshot(values))

@@ -64,6 +64,15 @@ def test_the_plain_manifests_are_the_charts() -> None:
     assert render.INSTALL.read_text() == render.install()
 
 
+def test_the_charts_definitions_are_the_projects() -> None:
+    """A copy, byte for byte."""
+    project, chart = (
+        {p.name: p.read_text() for p in folder.glob("*.yaml")} for folder in (render.CRDS, render.CHART_CRDS)
+    )
+    assert project
+    assert chart == project
+
+
 def test_the_readme_of_the_chart_tells_every_value() -> None:
     """Its table is made of the sentences in values.yaml."""
     assert render.README.read_text() == render.readme()
