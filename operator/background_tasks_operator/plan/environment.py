@@ -17,11 +17,12 @@ POOL_SPEC_FIELDS = {"slots", "lease", "task_modules", "flags", "groups", "drain_
 OURS = frozenset(
     f"BGTASKS_{name}"
     for name in (
-        *("POOL", "NAMESPACE", "POD_NAME", "POD_UID", "POOL_SPEC", "REDIS_URL", "GRAPH_URL", "GRAPH_NAME"),
+        *("POOL", "NAMESPACE", "POD_NAME", "POD_UID", "POOL_SPEC", "HOST", "PORT"),
+        *("REDIS_URL", "GRAPH_URL", "GRAPH_NAME"),
         *("CHAT_URL", "CHAT_MODEL", "CHAT_API_KEY", "EMBEDDINGS_URL", "EMBEDDINGS_MODEL", "EMBEDDINGS_API_KEY"),
     )
 )
-"""Names that `template.env` may not use, set or not: the pool's own fields say these things."""
+"""Names that `template.env` may not use, set or not: the pool's own fields decide these, and probes need the port."""
 
 
 def environment(pool: PoolFacts) -> list[Variable]:
@@ -42,7 +43,7 @@ def environment_problems(pool: PoolFacts) -> Iterator[Problem]:
     for index, given in enumerate(pool.spec.template.env):
         if _is_ours(given):
             told = f"spec.template.env[{index}].name: {given['name']} is the operator's to set and is left out"
-            yield Problem(reason="TemplateConflict", message=f"{told}; remove it, the pool's own fields say the same")
+            yield Problem(reason="TemplateConflict", message=f"{told}; remove it: the pool's own fields decide it")
 
 
 def pool_spec(spec: PoolSpec) -> str:

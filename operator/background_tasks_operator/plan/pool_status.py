@@ -25,7 +25,7 @@ def pool_status(
     """
     state, tasks = observed.deployment or DeploymentState(), observed.tasks
     found = (
-        _available(pool, observed.deployment),
+        _available(pool, observed),
         _progressing(pool, observed.deployment),
         _degraded(pool, state, tuple(problems)),
     )
@@ -56,18 +56,25 @@ def refused_pool_status(unfit: Unfit, generation: int, previous: object, now: fl
     }
 
 
-def _available(pool: PoolFacts, state: DeploymentState | None) -> Condition:
+def _available(pool: PoolFacts, observed: Observed) -> Condition:
+    """A pool is available when a worker is, and holds slots: without any, only `EveryWorker` tasks would run."""
+    state, held, total = observed.deployment, observed.slots_held, observed.slots_total
     if state is None:
         message = f"the Deployment {names.workers_name(pool.name)} does not exist yet"
         return _condition(pool, AVAILABLE, holds=False, reason="NotMade", message=message)
-    if state.available:
-        message = f"{_of(state.available, state.wanted)} available"
-        return _condition(pool, AVAILABLE, holds=True, reason="WorkersAvailable", message=message)
-    if state.wanted == 0:
+    if state.available == 0 and state.wanted == 0:
         message = "spec.replicas: 0 means that no task of this pool runs; write 1 or more"
         return _condition(pool, AVAILABLE, holds=False, reason="ScaledToZero", message=message)
-    message = f"none of {_workers(state.wanted)} is available; see why with: {_look(pool)}"
-    return _condition(pool, AVAILABLE, holds=False, reason="NoWorkerAvailable", message=message)
+    if state.available == 0:
+        message = f"none of {_workers(state.wanted)} is available; see why with: {_look(pool)}"
+        return _condition(pool, AVAILABLE, holds=False, reason="NoWorkerAvailable", message=message)
+    message = f"{_of(state.available, state.wanted)} available"
+    if total and not held:
+        message = f"{message} and none holds a slot; if this stays, see the log with: {_logs(pool)}"
+        return _condition(pool, AVAILABLE, holds=False, reason="NoSlotHeld", message=message)
+    if held < total:
+        message = f"{message}; {total - held} of {total} slots wait for one, and so do their tasks"
+    return _condition(pool, AVAILABLE, holds=True, reason="WorkersAvailable", message=message)
 
 
 def _progressing(pool: PoolFacts, state: DeploymentState | None) -> Condition:
@@ -119,3 +126,7 @@ def _of(part: int, whole: int) -> str:
 
 def _look(pool: PoolFacts) -> str:
     return f"kubectl -n {pool.namespace} describe pods -l {names.POOL_LABEL}={pool.name}"
+
+
+def _logs(pool: PoolFacts) -> str:
+    return f"kubectl -n {pool.namespace} logs -l {names.POOL_LABEL}={pool.name}"

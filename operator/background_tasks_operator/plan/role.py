@@ -21,8 +21,8 @@ def role(pool: PoolFacts) -> Manifest:
         "kind": "Role",
         "metadata": metadata(pool, names.workers_name(pool.name)),
         "rules": [
-            # Its tasks: all that exist, then every change.
-            _rule(names.GROUP, "backgroundtasks", "list", "watch"),
+            # Its tasks: all that exist, then every change; one by one what an earlier holder wrote into them.
+            _rule(names.GROUP, "backgroundtasks", "get", "list", "watch"),
             # Their status, by server-side apply; never their spec.
             _rule(names.GROUP, "backgroundtasks/status", "patch"),
             # Its own member lease: make, renew, give back. The others': see that they live.

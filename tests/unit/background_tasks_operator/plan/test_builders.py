@@ -34,7 +34,11 @@ def test_the_role_holds_the_least(pool_of: PoolOf, meta: Meta) -> None:
         "kind": "Role",
         "metadata": meta("crawl-workers"),
         "rules": [
-            {"apiGroups": ["background-tasks.dev"], "resources": ["backgroundtasks"], "verbs": ["list", "watch"]},
+            {
+                "apiGroups": ["background-tasks.dev"],
+                "resources": ["backgroundtasks"],
+                "verbs": ["get", "list", "watch"],
+            },
             {"apiGroups": ["background-tasks.dev"], "resources": ["backgroundtasks/status"], "verbs": ["patch"]},
             {
                 "apiGroups": ["coordination.k8s.io"],

@@ -102,6 +102,6 @@ def test_the_template_adds_and_never_overrides(pool_of: PoolOf) -> None:
     assert environment(pool)[5:] == env[:1]
     assert told == [
         f"spec.template.env[{index}].name: {name} is the operator's to set and is left out; "
-        "remove it, the pool's own fields say the same"
+        "remove it: the pool's own fields decide it"
         for index, name in ((1, "BGTASKS_POOL"), (2, "BGTASKS_CHAT_URL"))
     ]
