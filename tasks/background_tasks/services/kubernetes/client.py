@@ -9,10 +9,8 @@ from contextlib import aclosing, asynccontextmanager
 from pathlib import Path
 from typing import Any
 
-import aiohttp
-
 from background_tasks.services.kubernetes.access import find_access
-from background_tasks.services.kubernetes.errors import Gone, NotFound, Silent, kubernetes_errors
+from background_tasks.services.kubernetes.errors import Gone, NotFound, kubernetes_errors
 from background_tasks.services.kubernetes.lines import Body, Event, events
 from background_tasks.services.kubernetes.resources import Resource
 from background_tasks.services.kubernetes.wire import APPLY, MERGE, Wire, open_wire
@@ -155,11 +153,8 @@ class Cluster:
                 self._wire.stream(resource.path(namespace), doing, query, idle_timeout_s=idle_timeout_s) as stream,
                 aclosing(events(stream.iter_any(), doing, malformed)) as told,
             ):
-                try:
-                    async for event in told:
-                        yield event
-                except aiohttp.SocketTimeoutError as error:
-                    raise Silent(f"kubernetes: {doing}: nothing was told for {idle_timeout_s:g} s") from error
+                async for event in told:
+                    yield event
 
     async def _pages(self, path: str, query: Mapping[str, str], each: Callable[[Body], Body] | None) -> Body:
         doing = f"list {path}"

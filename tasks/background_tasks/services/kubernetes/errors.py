@@ -61,6 +61,8 @@ def kubernetes_errors(doing: str, *, write: bool = False) -> Iterator[None]:
         raise Refused(f"kubernetes: {doing}: {_told(error)}; check the server's URL in the kubeconfig") from error
     except ApiException as error:
         raise api_error(doing, error.status or 0, error.body, write=write) from error
+    except aiohttp.SocketTimeoutError as error:  # only what is read as it comes has such a timeout
+        raise Silent(f"kubernetes: {doing}: nothing was told for too long") from error
     except TimeoutError as error:
         raise _unanswered(doing, "no answer in time", write=write) from error
     except (aiohttp.ClientError, OSError) as error:

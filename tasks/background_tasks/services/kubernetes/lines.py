@@ -27,17 +27,9 @@ async def events(
     """
     async with aclosing(lines(chunks)) as whole:
         async for line in whole:
-            try:
-                kind, body = _event(line)
-            except ValueError as error:
-                told = f"kubernetes: {doing}: an event cannot be read, it is skipped: {error}"
-                if malformed is None:
-                    raise Unavailable(told) from error
-                malformed(told)
-                continue
-            if kind == "ERROR":
-                raise status_error(doing, _code(body), body)
-            yield kind, body
+            event = _read(line, doing, malformed)
+            if event is not None:
+                yield event
 
 
 async def lines(chunks: AsyncIterable[bytes]) -> AsyncGenerator[bytes, None]:
@@ -56,6 +48,20 @@ async def lines(chunks: AsyncIterable[bytes]) -> AsyncGenerator[bytes, None]:
             size += len(rest)
         if size > LONGEST_LINE:
             raise Unavailable(f"kubernetes: a watch sent {size} bytes without an end of line; it is begun again")
+
+
+def _read(line: bytes, doing: str, malformed: Callable[[str], None] | None) -> Event | None:
+    try:
+        kind, body = _event(line)
+    except ValueError as error:
+        told = f"kubernetes: {doing}: an event cannot be read, it is skipped: {error}"
+        if malformed is None:
+            raise Unavailable(told) from error
+        malformed(told)
+        return None
+    if kind == "ERROR":
+        raise status_error(doing, _code(body), body)
+    return kind, body
 
 
 def _event(line: bytes) -> tuple[str, Body]:

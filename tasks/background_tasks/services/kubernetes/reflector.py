@@ -19,8 +19,9 @@ from background_tasks.services.kubernetes.resources import Resource
 
 FIRST_PAUSE_S = 0.5
 LONGEST_PAUSE_S = 30.0
-HEALTHY_S = 10.0
-"""A watch that lived so long was a good one: the next failure is a first one again."""
+HEALTHY_S = 30.0
+"""A watch that lived so long was a good one: the next failure is a first one again. Longer than a call's deadline: a
+server that took the connection and never answered was none."""
 LONGEST_RETRY_AFTER_S = 120.0
 """What a server may ask of us; more would leave us deaf for a header's slip."""
 
@@ -86,6 +87,9 @@ class Reflector:
         self._idle_timeout_s = idle_timeout_s
         self._version = ""
         """Where the next watch begins; empty: list first."""
+        self._began: float | None = None
+        self._error: BackgroundTaskError | None = None
+        """When the present watch began (None: it has not), and what ended it."""
         self._doubtful = False
         """An event could not be read, so what we told may be wrong: list again once this watch has ended."""
 
@@ -95,21 +99,27 @@ class Reflector:
         pauses = Pauses(self._clock)
         self._version = ""
         while True:
-            began = self._clock.monotonic()
-            error: BackgroundTaskError | None = None
-            try:
-                if not self._version:
-                    yield await self._list()
-                    began = self._clock.monotonic()
-                async with aclosing(self._watch()) as changes:
-                    async for change in changes:
-                        yield change
-            except BackgroundTaskError as caught:
-                error = caught
-                self._failed(caught)
+            self._began, self._error = None, None
+            async with aclosing(self._attempt()) as told:
+                async for news in told:
+                    yield news
             if self._doubtful:
                 self._version = ""
-            await asyncio.sleep(pauses.after(self._clock.monotonic() - began, error))
+            lasted = 0.0 if self._began is None else self._clock.monotonic() - self._began
+            await asyncio.sleep(pauses.after(lasted, self._error))
+
+    async def _attempt(self) -> AsyncGenerator[Told, None]:
+        """List, where that is needed, and watch until the watch ends."""
+        try:
+            if not self._version:
+                yield await self._list()
+            self._began = self._clock.monotonic()
+            async with aclosing(self._watch()) as changes:
+                async for change in changes:
+                    yield change
+        except BackgroundTaskError as error:
+            self._error = error
+            self._failed(error)
 
     async def _list(self) -> Listed:
         listed = await self._cluster.list(self._resource, namespace=self._namespace, each=self._trim, **self._selectors)
