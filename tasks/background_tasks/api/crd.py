@@ -9,7 +9,7 @@ from typing import Any
 import yaml
 
 from background_tasks.api import names
-from background_tasks.api.crd_schema import OPEN, Node, structural
+from background_tasks.api.crd_schema import Node, structural
 from background_tasks.api.pool import POOL_NAME_LENGTH, PoolSpec, WorkerPool
 from background_tasks.api.rules import VALIDATIONS, rule
 from background_tasks.api.status import PoolStatus, TaskStatus

@@ -7,9 +7,10 @@ import re
 from decimal import Decimal
 from typing import Annotated
 
-from pydantic import BeforeValidator, WithJsonSchema
+from pydantic import BeforeValidator
 
 from background_tasks.api.faults import fault
+from background_tasks.api.rules import matches, quoted, rule, seconds, text_schema
 
 PATTERN = r"^([0-9]+(\.[0-9]+)?(ms|s|m|h|d))+$"
 """As in `1h30m`; also the pattern of the published schema."""
@@ -101,8 +102,18 @@ def check_positive_duration(value: object) -> str:
     return _checked(value, SHORTEST_S, "write 1ms or more, such as 30s")
 
 
-_SCHEMA = WithJsonSchema({"type": "string", "pattern": PATTERN, "maxLength": MAX_LENGTH})
-Duration = Annotated[str, BeforeValidator(check_duration), _SCHEMA]
+_SHAPE = {"pattern": PATTERN, "maxLength": MAX_LENGTH}
+_RULES = (
+    matches(PATTERN, f"is not a duration; {_EXAMPLE}"),
+    rule(f"{seconds('self')} <= {LONGEST_S}", "is longer than ten years; write at most 3650d", shown="self"),
+)
+# What is no duration at all is told so once: the guard keeps "too short" for those that can be read.
+_NOT_ZERO = rule(
+    f"!self.matches({quoted(PATTERN)}) || {seconds('self')} >= {SHORTEST_S}",
+    "is too short; write 1ms or more, such as 30s",
+    shown="self",
+)
+Duration = Annotated[str, BeforeValidator(check_duration), text_schema(*_RULES, **_SHAPE)]
 """Zero or more, at most ten years."""
-PositiveDuration = Annotated[str, BeforeValidator(check_positive_duration), _SCHEMA]
+PositiveDuration = Annotated[str, BeforeValidator(check_positive_duration), text_schema(*_RULES, _NOT_ZERO, **_SHAPE)]
 """A millisecond or more, at most ten years."""

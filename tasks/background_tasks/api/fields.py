@@ -7,10 +7,12 @@ import re
 from functools import lru_cache
 from typing import Annotated, TypeVar
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema
 from pydantic.alias_generators import to_camel
 
+from background_tasks.api.cron_shape import CRON_SHAPE, FIVE_FIELDS
 from background_tasks.api.faults import fault
+from background_tasks.api.rules import matches, quoted, rule, text_schema
 from background_tasks.domain import cron
 from background_tasks.domain.model import Cron
 
@@ -20,6 +22,9 @@ LABEL_LENGTH = 63
 SUBDOMAIN_LENGTH = 253
 ZONE_LENGTH = 64
 CRON_LENGTH = 128
+
+LABEL_WORDS = "small letters, digits and inner '-'"
+SUBDOMAIN_WORDS = "small letters, digits, '-' and '.', and begin and end with a letter or digit"
 
 _LABEL = re.compile(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?", re.ASCII)
 _SUBDOMAIN = re.compile(rf"{_LABEL.pattern}(\.{_LABEL.pattern})*", re.ASCII)
@@ -50,12 +55,12 @@ def _name(value: str, pattern: re.Pattern[str], allowed: str) -> str:
 
 def check_label(value: str) -> str:
     """Accept a DNS label, as namespaces, pools and groups need."""
-    return _name(value, _LABEL, "small letters, digits and inner '-'")
+    return _name(value, _LABEL, LABEL_WORDS)
 
 
 def check_subdomain(value: str) -> str:
     """Accept a DNS subdomain, as names of resources need."""
-    return _name(value, _SUBDOMAIN, "small letters, digits, '-' and '.', and begin and end with a letter or digit")
+    return _name(value, _SUBDOMAIN, SUBDOMAIN_WORDS)
 
 
 @lru_cache(maxsize=1024)
@@ -85,14 +90,60 @@ def check_cron(value: str) -> str:
     return value
 
 
+def patterned(pattern: re.Pattern[str], length: int, message: str) -> WithJsonSchema:
+    """Make the schema of a text that has to match; the message tells the fix, which a pattern does not."""
+    whole = f"^({pattern.pattern})$"
+    return text_schema(matches(whole, message), pattern=whole, maxLength=length)
+
+
 def cron_of(expression: str, zone: str | None) -> Cron:
     """Build the domain's cron; without a zone it is UTC."""
     return Cron(expression=expression, zone=zone or "UTC")
 
 
 Text = Annotated[str, Field(min_length=1, max_length=1024)]
-Label = Annotated[str, Field(max_length=LABEL_LENGTH), AfterValidator(check_label)]
-Subdomain = Annotated[str, Field(max_length=SUBDOMAIN_LENGTH), AfterValidator(check_subdomain)]
-Zone = Annotated[str, Field(max_length=ZONE_LENGTH), AfterValidator(check_zone)]
-CronExpression = Annotated[str, Field(max_length=CRON_LENGTH), AfterValidator(check_cron)]
+Label = Annotated[
+    str,
+    Field(max_length=LABEL_LENGTH),
+    AfterValidator(check_label),
+    patterned(_LABEL, LABEL_LENGTH, f"may hold only {LABEL_WORDS}; write a name such as kg-decay"),
+]
+Subdomain = Annotated[
+    str,
+    Field(max_length=SUBDOMAIN_LENGTH),
+    AfterValidator(check_subdomain),
+    patterned(_SUBDOMAIN, SUBDOMAIN_LENGTH, f"may hold only {SUBDOMAIN_WORDS}; write a name such as kg-decay"),
+]
+# A zone that the API server does not know makes the rule itself fail; it then tells the zone, and this message.
+_ZONE = r"^[A-Za-z][A-Za-z0-9_+-]*(/[A-Za-z0-9_+-]+)*$"
+"""As in `America/Argentina/Buenos_Aires`; an offset is none."""
+_KNOWN = rule('timestamp("2000-01-01T00:00:00Z").getHours(self) >= 0', "give an IANA name such as Europe/Berlin")
+Zone = Annotated[
+    str,
+    Field(max_length=ZONE_LENGTH),
+    AfterValidator(check_zone),
+    text_schema(
+        _KNOWN,
+        matches(_ZONE, "is not a time zone; give an IANA name such as Europe/Berlin"),
+        rule(
+            'self != "Local"', "is not the same zone everywhere; give an IANA name such as Europe/Berlin", shown="self"
+        ),
+        pattern=_ZONE,
+        maxLength=ZONE_LENGTH,
+    ),
+]
+CronExpression = Annotated[
+    str,
+    Field(max_length=CRON_LENGTH),
+    AfterValidator(check_cron),
+    text_schema(
+        matches(FIVE_FIELDS, "has not five fields; give five: minute, hour, day of month, month, day of week"),
+        rule(
+            f"!self.matches({quoted(FIVE_FIELDS)}) || self.matches({quoted(CRON_SHAPE)})",
+            "cannot be read; see `man 5 crontab` for what a field may say",
+            shown="self",
+        ),
+        maxLength=CRON_LENGTH,
+    ),
+]
 Flag = Annotated[bool, Field(strict=True)]

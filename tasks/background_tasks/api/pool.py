@@ -6,12 +6,13 @@ Not here: the objects that an operator makes of it; how a laptop starts it.
 from collections.abc import Iterator
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, Field, WithJsonSchema, model_validator
+from pydantic import AfterValidator, ConfigDict, Field, WithJsonSchema, model_validator
 
 from background_tasks.api.duration import Duration, PositiveDuration, parse_duration
 from background_tasks.api.faults import Fault, fault, raise_faults
-from background_tasks.api.fields import Flag, Label, Maybe, Part, Subdomain, Text
+from background_tasks.api.fields import Flag, Label, Maybe, Part, Subdomain, Text, patterned
 from background_tasks.api.metadata import ObjectMeta
+from background_tasks.api.rules import longer, rule, ruled, seconds
 from background_tasks.api.task import MODULE_NAME
 
 MAX_SLOTS = 1024
@@ -25,6 +26,8 @@ Foreign = dict[str, Any]
 Manifests = Annotated[tuple[Foreign, ...], Field(max_length=MAX_ITEMS)]
 Texts = Annotated[dict[str, Annotated[str, Field(max_length=4096)]], Field(max_length=MAX_ITEMS)]
 FLAG_LENGTH = 1024
+MODULE_LENGTH = 253
+_MODULE_FIX = "is not the name of a module; write one such as my_app.tasks"
 
 
 def check_flag(value: object) -> bool | int | float | str:
@@ -42,7 +45,7 @@ FlagValue = Annotated[Any, AfterValidator(check_flag), WithJsonSchema({"x-kubern
 def check_module(value: str) -> str:
     """Accept the dotted name of a module."""
     if not MODULE_NAME.fullmatch(value):
-        raise fault("is not the name of a module; write one such as my_app.tasks")
+        raise fault(_MODULE_FIX)
     return value
 
 
@@ -55,6 +58,10 @@ class SecretKey(Part):
 
 class Service(Part):
     """Where a service is: a URL, or the key of a Secret that holds it."""
+
+    model_config = ConfigDict(
+        json_schema_extra=ruled(rule("has(self.url) != has(self.secretRef)", "give exactly one of url, secretRef"))
+    )
 
     url: Maybe[Annotated[str, Field(min_length=1, max_length=2048)]] = Field(None, description="Address.")
     secret_ref: Maybe[SecretKey] = Field(None, description="Secret that holds the address.")
@@ -100,6 +107,23 @@ class Group(Part):
 class Lease(Part):
     """How a worker proves that it lives."""
 
+    model_config = ConfigDict(
+        json_schema_extra=ruled(
+            rule(
+                longer(seconds("self.duration"), seconds("self.renewDeadline")),
+                "is not longer than renewDeadline; write more: a worker must stand down before others take over",
+                at=".duration",
+                shown="self.duration",
+            ),
+            rule(
+                longer(seconds("self.renewDeadline"), f"2.0 * {seconds('self.retryPeriod')}"),
+                "is not longer than twice retryPeriod; write more: one lost renewal must not cost the slots",
+                at=".renewDeadline",
+                shown="self.renewDeadline",
+            ),
+        )
+    )
+
     backend: Literal["Kubernetes", "Redis"] = Field("Kubernetes", description="Where leases and slots are kept.")
     duration: PositiveDuration = Field("12s", description="Unchanged for so long, a worker counts as dead.")
     renew_deadline: PositiveDuration = Field("8s", description="Without a renewal for so long, it stands down.")
@@ -122,6 +146,16 @@ class Lease(Part):
 
 class Autoscaling(Part):
     """How many workers, by load."""
+
+    model_config = ConfigDict(
+        json_schema_extra=ruled(
+            rule(
+                "self.minReplicas <= self.maxReplicas",
+                "is more than maxReplicas; write at most that",
+                at=".minReplicas",
+            )
+        )
+    )
 
     engine: Literal["HPA", "KEDA"] = Field("HPA", description="What scales.")
     min_replicas: Annotated[int, Field(strict=True, ge=1, le=MAX_WORKERS)] = Field(1, description="At least so many.")
@@ -167,18 +201,54 @@ class Monitoring(Part):
 class PoolSpec(Part):
     """What a WorkerPool declares."""
 
+    model_config = ConfigDict(
+        json_schema_extra=ruled(
+            rule(
+                'self.lease.backend != "Redis" || (has(self.services) && has(self.services.redis))',
+                "needs a Redis; give services.redis, or write Kubernetes",
+                at=".lease.backend",
+            ),
+            rule(
+                "!has(self.autoscaling) || self.autoscaling.maxReplicas <= self.slots",
+                "is more than slots: a worker without a slot is idle; write at most as many",
+                at=".autoscaling.maxReplicas",
+            ),
+        )
+    )
+
     image: Maybe[Annotated[str, Field(min_length=1, max_length=512)]] = Field(None, description="Worker image.")
     image_pull_policy: Literal["Always", "IfNotPresent", "Never"] = Field("IfNotPresent", description="As in pods.")
     image_pull_secrets: Manifests = Field((), description="As in pods.")
     replicas: Annotated[int, Field(strict=True, ge=0, le=MAX_WORKERS)] = Field(1, description="Number of workers.")
-    slots: Annotated[int, Field(strict=True, ge=1, le=MAX_SLOTS)] = Field(16, description="Shares of work; immutable.")
+    slots: Annotated[int, Field(strict=True, ge=1, le=MAX_SLOTS)] = Field(
+        16,
+        description="Shares of work; immutable.",
+        json_schema_extra=ruled(
+            rule(
+                "self == oldSelf", "cannot be changed: it decides which worker runs what; make a new pool of that size"
+            )
+        ),
+    )
     lease: Lease = Field(Lease(), description="How a worker proves that it lives.")
     task_modules: Annotated[
-        tuple[Annotated[str, Field(max_length=253), AfterValidator(check_module)], ...], Field(max_length=MAX_ITEMS)
+        tuple[
+            Annotated[
+                str,
+                Field(max_length=MODULE_LENGTH),
+                AfterValidator(check_module),
+                patterned(MODULE_NAME, MODULE_LENGTH, _MODULE_FIX),
+            ],
+            ...,
+        ],
+        Field(max_length=MAX_ITEMS),
     ] = Field((), description="Modules whose coroutines tasks may name.")
     services: Services = Field(Services(), description="The outside worlds that tasks are given.")
     flags: dict[str, FlagValue] = Field({}, description="Switches by their own names.", max_length=256)
-    groups: Annotated[tuple[Group, ...], Field(max_length=MAX_ITEMS)] = Field((), description="Concurrency groups.")
+    groups: Annotated[tuple[Group, ...], Field(max_length=MAX_ITEMS)] = Field(
+        (),
+        description="Concurrency groups.",
+        json_schema_extra={"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["name"]},
+    )
     autoscaling: Maybe[Autoscaling] = Field(None, description="How many workers, by load.")
     drain_timeout: Duration = Field("60s", description="Runs may go on so long when a worker stops.")
     template: Template = Field(Template(), description="What pods of the pool may be told.")

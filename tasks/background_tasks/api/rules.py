@@ -16,8 +16,13 @@ _FACTORS = (
 )
 
 
-def rule(cel: str, message: str, *, at: str = "", told: str = "") -> dict[str, str]:
-    """Make one rule. `at` is the field that is blamed, such as `.timeZone`; `told` is CEL for a message with values."""
+def rule(cel: str, message: str, *, at: str = "", shown: str = "", told: str = "") -> dict[str, str]:
+    """Make one rule. `at` is the field that is blamed, such as `.timeZone`.
+
+    `shown` names a text that is put before the message (an API server itself shows only its type); `told` is CEL that
+    makes the whole message. Numbers cannot be shown: to spell one counts as too costly.
+    """
+    told = f"{quoted(chr(34))} + {shown} + {quoted(chr(34) + ' ' + message)}" if shown else told
     made = {"rule": cel, "message": message, "messageExpression": told, "fieldPath": at}
     return {key: value for key, value in made.items() if value}
 
@@ -45,7 +50,7 @@ def longer(one: str, other: str) -> str:
 
 def matches(pattern: str, message: str) -> dict[str, str]:
     """Make the rule that tells the fix where a pattern alone would only show itself."""
-    return rule(f"self.matches({quoted(pattern)})", message)
+    return rule(f"self.matches({quoted(pattern)})", message, shown="self")
 
 
 def quoted(text: str) -> str:

@@ -6,11 +6,12 @@ Not here: when a task is due; the domain answers that.
 from collections.abc import Iterator
 from typing import Annotated
 
-from pydantic import Field, model_validator
+from pydantic import ConfigDict, Field, model_validator
 
 from background_tasks.api.duration import Duration, PositiveDuration, parse_duration
 from background_tasks.api.faults import Fault, raise_faults
 from background_tasks.api.fields import CronExpression, Maybe, Part, Zone, cron_of
+from background_tasks.api.rules import longer, rule, ruled, seconds
 from background_tasks.domain import model as domain
 
 CADENCES = ("interval", "every", "cron", "continuous", "onStart")
@@ -42,8 +43,43 @@ class Blackout(Part):
         return domain.Blackout(starts=starts, duration=parse_duration(self.duration))
 
 
+_GIVEN = "[" + ", ".join(f"has(self.{name})" for name in CADENCES) + "].filter(given, given).size()"
+_FOUND = " + ".join(f'(has(self.{name}) ? " {name}" : "")' for name in CADENCES)
+_EXACTLY_ONE = f"give exactly one of {', '.join(CADENCES)}"
+
+
 class Schedule(Part):
     """When a task is due: exactly one of `interval`, `every`, `cron`, `continuous`, `onStart`."""
+
+    model_config = ConfigDict(
+        json_schema_extra=ruled(
+            rule(
+                f"{_GIVEN} == 1",
+                _EXACTLY_ONE,
+                told=f'"{_EXACTLY_ONE}; found " + ({_GIVEN} == 0 ? "none" : ({_FOUND}).trim().replace(" ", " and "))',
+            ),
+            rule(
+                "!has(self.timeZone) || has(self.cron)",
+                "goes with cron only; remove it or give cron (a blackout has a timeZone of its own)",
+                at=".timeZone",
+                shown="self.timeZone",
+            ),
+            *(
+                rule(
+                    f"!has(self.{name}) || !({longer(seconds('self.jitter'), seconds(f'self.{name}'))})",
+                    f"is longer than {name}; write at most as much",
+                    at=".jitter",
+                    shown="self.jitter",
+                )
+                for name in ("interval", "every")
+            ),
+            rule(
+                'self.spread != "Hash" || !(has(self.continuous) || has(self.onStart))',
+                "needs a period to spread over, and continuous and onStart have none; use jitter",
+                at=".spread",
+            ),
+        )
+    )
 
     interval: Maybe[PositiveDuration] = Field(None, description="From the end of a run to the next fire time.")
     every: Maybe[PositiveDuration] = Field(None, description="A fixed grid, anchored at the epoch; it never drifts.")

@@ -7,13 +7,14 @@ import re
 from collections.abc import Iterator
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, Field, model_validator
+from pydantic import AfterValidator, ConfigDict, Field, model_validator
 
 from background_tasks.api import names
 from background_tasks.api.duration import PositiveDuration, parse_duration
 from background_tasks.api.faults import Fault, fault, raise_faults
-from background_tasks.api.fields import Flag, Label, Maybe, Part
+from background_tasks.api.fields import Flag, Label, Maybe, Part, patterned
 from background_tasks.api.metadata import ObjectMeta
+from background_tasks.api.rules import longer, rule, ruled, seconds
 from background_tasks.api.schedule import Schedule
 from background_tasks.domain import model as domain
 
@@ -25,20 +26,25 @@ MODULE_ATTRIBUTE = re.compile(rf"{MODULE_NAME.pattern}:{MODULE_NAME.pattern}", r
 TASK_NAME_LENGTH = 253
 NEED = re.compile(r"[A-Za-z_][A-Za-z0-9_]*", re.ASCII)
 MAX_NEEDS = 32
+NEED_LENGTH = 128
 MAX_PARAMS = 256
+
+_TASK_FIX = "is no task; write a registered name (kg_decay) or module:attribute (my_app.tasks:digest)"
+_NEED_FIX = "is not the name of a service or flag; write one such as redis or kg_manager"
+_TASK = re.compile(f"{TASK_NAME.pattern}|{MODULE_ATTRIBUTE.pattern}", re.ASCII)
 
 
 def check_task_name(value: str) -> str:
     """Accept a registered name or `module:attribute`."""
-    if not (TASK_NAME.fullmatch(value) or MODULE_ATTRIBUTE.fullmatch(value)):
-        raise fault("is no task; write a registered name (kg_decay) or module:attribute (my_app.tasks:digest)")
+    if not _TASK.fullmatch(value):
+        raise fault(_TASK_FIX)
     return value
 
 
 def check_need(value: str) -> str:
     """Accept the name of a service or flag."""
     if not NEED.fullmatch(value):
-        raise fault("is not the name of a service or flag; write one such as redis or kg_manager")
+        raise fault(_NEED_FIX)
     return value
 
 
@@ -64,6 +70,17 @@ class Missed(Part):
 
 class Retry(Part):
     """Attempts within one run, and the waits between them (full jitter)."""
+
+    model_config = ConfigDict(
+        json_schema_extra=ruled(
+            rule(
+                f"!({longer(seconds('self.initialBackoff'), seconds('self.maxBackoff'))})",
+                "is longer than maxBackoff; write at most that, or raise maxBackoff",
+                at=".initialBackoff",
+                shown="self.initialBackoff",
+            )
+        )
+    )
 
     attempts: Annotated[int, Field(strict=True, ge=1, le=100)] = Field(1, description="1: no second attempt.")
     initial_backoff: PositiveDuration = Field("1s", description="Longest wait after the first attempt.")
@@ -107,9 +124,28 @@ class Objective(Part):
 class TaskSpec(Part):
     """What a BackgroundTask declares."""
 
-    task: Annotated[str, Field(max_length=TASK_NAME_LENGTH), AfterValidator(check_task_name)] = Field(
-        description="Name of a registered coroutine, or `module:attribute` inside the pool's taskModules."
+    model_config = ConfigDict(
+        json_schema_extra=ruled(
+            rule(
+                'self.overlap == "Skip" || has(self.schedule.every) || has(self.schedule.cron)',
+                "goes with every and cron only: no other schedule is due while it runs; remove it",
+                at=".overlap",
+            ),
+            rule(
+                'self.runPolicy != "EveryWorker" || !has(self.group)',
+                "has no effect with runPolicy EveryWorker; remove one of the two",
+                at=".group",
+                shown="self.group",
+            ),
+        )
     )
+
+    task: Annotated[
+        str,
+        Field(max_length=TASK_NAME_LENGTH),
+        AfterValidator(check_task_name),
+        patterned(_TASK, TASK_NAME_LENGTH, _TASK_FIX),
+    ] = Field(description="Name of a registered coroutine, or `module:attribute` inside the pool's taskModules.")
     pool_ref: PoolRef = Field(PoolRef(), description="Which workers run it.")
     schedule: Schedule = Field(description="When it is due: exactly one of interval, every, cron, continuous, onStart.")
     run_policy: domain.RunPolicy = Field(
@@ -128,7 +164,16 @@ class TaskSpec(Part):
     group: Maybe[Label] = Field(None, description="Concurrency group of the pool; a group shares one slot and a cap.")
     params: dict[str, Any] = Field({}, description="Handed to the coroutine, checked by it.", max_length=MAX_PARAMS)
     requires: Annotated[
-        tuple[Annotated[str, Field(max_length=128), AfterValidator(check_need)], ...], Field(max_length=MAX_NEEDS)
+        tuple[
+            Annotated[
+                str,
+                Field(max_length=NEED_LENGTH),
+                AfterValidator(check_need),
+                patterned(NEED, NEED_LENGTH, _NEED_FIX),
+            ],
+            ...,
+        ],
+        Field(max_length=MAX_NEEDS),
     ] = Field((), description="More services or flags than the coroutine declares.")
     objective: Maybe[Objective] = Field(None, description="What is promised.")
     isolation: domain.Isolation = Field(domain.Isolation.LOOP, description="Thread or Process for code that blocks.")
