@@ -15,6 +15,9 @@ SOURCES := operator tasks tests
 CLEAN := env -u MAKEFLAGS -u MFLAGS -u MAKELEVEL
 ONLY ?=
 FOR ?=
+WITH ?= --controllers
+ENGINE ?= auto
+CLUSTER := .cluster
 
 PYENV_ROOT ?= $(HOME)/.pyenv
 # The first interpreter that fits; where there is none, uv brings one.
@@ -28,7 +31,7 @@ PYTHON ?=
 ##@ Start here
 .PHONY: help
 help: ## Show the targets.
-	@awk 'BEGIN {FS = ":.*## "} /^##@/ {printf "\n%s\n", substr($$0, 5)} /^[a-z0-9-]+:.*## / {printf "  %-10s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
+	@awk 'BEGIN {FS = ":.*## "} /^##@/ {printf "\n%s\n", substr($$0, 5)} /^[a-z0-9-]+:.*## / {printf "  %-13s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
 
 .PHONY: setup
 setup: $(VENV)/.ready ## Install Python packages into .venv, at the versions and hashes of requirements.lock.
@@ -72,11 +75,32 @@ unit: setup ## Run the tests that need nothing outside the process (under a minu
 
 .PHONY: test
 test: setup ## Run every test that needs no Kubernetes node.
-	@$(RUN)/pytest tests/unit tests/house tests/contract tests/laws tests/process
+	@$(RUN)/pytest tests/unit tests/house tests/contract tests/laws tests/process tests/controlplane
+
+.PHONY: e2e
+e2e: setup ## Run the end-to-end tests on the cluster of KUBECONFIG, else on a node of our own (root on Debian).
+	@$(RUN)/python tests/testbed/e2e.py
 
 .PHONY: smoke
 smoke: setup ## Run every sample for a minute on three workers; fail if one never ran or any ran twice.
 	@$(RUN)/python tests/bench/smoke.py
+
+##@ A cluster
+.PHONY: cluster-up
+cluster-up: setup ## Start Kubernetes without a container engine (WITH="--node --metrics" for a node: root on Debian).
+	@$(RUN)/python tests/testbed/cluster.py --dir $(CLUSTER) up $(WITH)
+
+.PHONY: cluster-down
+cluster-down: setup ## Stop it and remove its files.
+	@$(RUN)/python tests/testbed/cluster.py --dir $(CLUSTER) down
+
+.PHONY: image
+image: setup ## Build the image background-tasks:dev, by an engine or without one (ENGINE=none: build/image.tar).
+	@$(RUN)/python tests/testbed/image.py --engine $(ENGINE)
+
+.PHONY: kind
+kind: setup ## Create a kind cluster with the image and the definitions (docker, kind, kubectl).
+	@$(RUN)/python tests/testbed/kind.py
 
 ##@ Measure
 .PHONY: bench

@@ -50,9 +50,14 @@ state = "{runtime}"
 
 def require() -> None:
     """Raise where the machine lacks a program that a node needs, naming the packages that bring it."""
-    missing = sorted({package for program, package in NEEDED.items() if not shutil.which(program)})
+    missing = missing_packages(NEEDED)
     if missing:
         raise SetupError(f"a node needs packages that are not installed: apt-get install {' '.join(missing)}")
+
+
+def missing_packages(needed: dict[str, str]) -> list[str]:
+    """Name the packages of those programs that are not here."""
+    return sorted({package for program, package in needed.items() if not shutil.which(program)})
 
 
 def lay_network() -> None:

@@ -24,6 +24,8 @@ class Image:
     reference: str
     layers: tuple[Path, ...]
     entrypoint: tuple[str, ...] = ()
+    command: tuple[str, ...] = ()
+    folder: str = "/"
     user: str = "65532:65532"
     env: Mapping[str, str] = field(default_factory=dict)
 
@@ -54,6 +56,8 @@ def _config(image: Image, layers: list[dict[str, object]]) -> dict[str, object]:
         "config": {
             "Env": [f"{name}={value}" for name, value in env.items()],
             "Entrypoint": list(image.entrypoint),
+            "Cmd": list(image.command),
+            "WorkingDir": image.folder,
             "User": image.user,
         },
         "rootfs": {"type": "layers", "diff_ids": [layer["digest"] for layer in layers]},

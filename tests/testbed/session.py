@@ -92,7 +92,7 @@ def shared() -> Iterator[ControlPlane]:
 def own(parts: frozenset[str] = frozenset({"controllers"})) -> Iterator[ControlPlane]:
     """Start a control plane, and stop it and remove its files at the end; a guard does it where we are killed."""
     folder = Path(tempfile.mkdtemp(prefix="bgtasks-testbed-"))
-    with _guarded(folder):
+    with guarded(folder):
         cluster = lifecycle.up(folder, parts)
         try:
             mine = ControlPlane(cluster.kubeconfig, binaries.component("kubectl"), cluster)
@@ -103,7 +103,7 @@ def own(parts: frozenset[str] = frozenset({"controllers"})) -> Iterator[ControlP
 
 
 @contextmanager
-def _guarded(folder: Path) -> Iterator[None]:
+def guarded(folder: Path) -> Iterator[None]:
     """Take a folder's cluster down at the end of the block or of this process, whichever comes first."""
     command = [sys.executable, str(Path(__file__).with_name("cluster.py")), "--dir", str(folder), "guard"]
     with subprocess.Popen(command, stdin=subprocess.PIPE, start_new_session=True) as guard:
