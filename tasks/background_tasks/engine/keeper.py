@@ -13,8 +13,9 @@ from dataclasses import dataclass, field
 from background_tasks.domain.model import Fence, MemberId
 from background_tasks.domain.slots import stagger
 from background_tasks.engine.lease_settings import LeaseSettings
-from background_tasks.engine.roster import NEVER, Roster
+from background_tasks.engine.roster import NEVER, Roster, Swap
 from background_tasks.engine.slot_events import Gained, LeaseObserver, Lost, SlotEvent
+from background_tasks.engine.swapping import swap_all
 from background_tasks.engine.troubles import Troubles, nap
 from background_tasks.errors import Ambiguous, BackgroundTaskError, Unavailable
 from background_tasks.ports import Clock, MemberLease, SlotTable, TableView
@@ -122,7 +123,7 @@ class Keeper:
         if self._store is None:
             raise Unavailable("the store is not open")
         async with asyncio.timeout(self._settings.retry_period):
-            return await self._read(self._store[1])
+            return await self._read(self._store[1], fresh=True)
 
     # --- the store ---
 
@@ -221,20 +222,20 @@ class Keeper:
             await self._swap_all(table)
 
     async def _swap_all(self, table: SlotTable) -> None:
-        for swap in self._roster.swaps(self._clock.boottime()):
-            try:
-                async with asyncio.timeout(self._settings.retry_period):
-                    done = await table.compare_and_set(swap.realm, swap.slot, swap.expected, swap.new)
-            except (BackgroundTaskError, TimeoutError) as error:
-                self._troubles.began("write slot table", error)
-                if isinstance(error, (Ambiguous, TimeoutError)):
-                    self._look_soon.set()  # it may have happened: read before trying again
-                return
-            self._tell(self._roster.swapped(swap, done, self._clock.boottime()))
-        self._troubles.ended("write slot table")
+        swaps, within = self._roster.swaps(self._clock.boottime()), self._settings.retry_period
+        failures = await swap_all(table, swaps, within=within, answered=self._take_swap)
+        for error in failures:
+            self._troubles.began("write slot table", error)
+            if isinstance(error, (Ambiguous, TimeoutError)):
+                self._look_soon.set()  # it may have happened: read before trying again
+        if not failures:
+            self._troubles.ended("write slot table")
 
-    async def _read(self, table: SlotTable) -> TableView:
-        view = await table.read()
+    def _take_swap(self, swap: Swap, done: bool) -> None:
+        self._tell(self._roster.swapped(swap, done, self._clock.boottime()))
+
+    async def _read(self, table: SlotTable, *, fresh: bool = False) -> TableView:
+        view = await table.read(fresh=fresh)
         if len(view.rows) != self._slots:
             raise Unavailable(
                 f"the slot table has {len(view.rows)} slots, this worker was told {self._slots}: "
