@@ -127,7 +127,8 @@ class ClusterSource:
         if known is not None:
             if self._uids.get(known.name) == uid:
                 del self._uids[known.name]
-            yield Removed(TaskUid(str(uid)))
+            if known.task is not None or known.refusals:
+                yield Removed(TaskUid(str(uid)))
 
     def _seen(self, body: Body) -> Iterator[SourceEvent]:
         metadata = body["metadata"]
@@ -172,6 +173,8 @@ def lean(body: Body) -> Body:
     annotations = metadata.get("annotations")
     if isinstance(annotations, Mapping):
         kept["annotations"] = {key: annotations[key] for key in names.ANNOTATIONS if key in annotations}
+    elif annotations is not None:
+        kept["annotations"] = annotations
     status = body.get("status")
     small: Body = {"apiVersion": body.get("apiVersion"), "kind": body.get("kind"), "metadata": kept}
     if "spec" in body:
