@@ -11,7 +11,7 @@ from background_tasks.domain.breaker import opens_until
 from background_tasks.domain.gates import Gate
 from background_tasks.domain.holds import FOREVER, held_until
 from background_tasks.domain.model import Fence, Past, RunRecord, SkipReason, Task
-from background_tasks.domain.wording import rfc3339, spell
+from background_tasks.domain.wording import cadence_text, rfc3339, spell
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,6 +57,7 @@ def status(
     return _known(
         conditions=list(_stamped(conditions(task, past, observed), task.generation, observed.now, previous)),
         observedGeneration=task.generation,
+        schedule=cadence_text(task.policy.schedule.cadence),
         worker=observed.worker or None,
         slot=observed.slot,
         fence=None if observed.fence is None else str(observed.fence),

@@ -1,9 +1,11 @@
-"""Instants and durations as people and resources read them.
+"""Instants, durations and schedules as people and resources read them.
 
 Not here: reading them back; `api` does that, and understands all that is written here.
 """
 
 from datetime import UTC, datetime, timedelta
+
+from background_tasks.domain.declared import Cadence, Continuous, Cron, Every, Interval, OnStart
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _UNITS = ((86_400_000, "d"), (3_600_000, "h"), (60_000, "m"), (1000, "s"), (1, "ms"))
@@ -28,3 +30,18 @@ def spell(seconds: float) -> str:
         if count:
             parts.append(f"{count}{unit}")
     return "".join(parts) or "0s"
+
+
+def cadence_text(cadence: Cadence) -> str:
+    """Write a cadence as a column has room for it, in the words of its field: `every 5m`, `0 9 * * MON Asia/Tokyo`."""
+    match cadence:
+        case Interval(seconds=seconds):
+            return f"interval {spell(seconds)}"
+        case Every(seconds=seconds):
+            return f"every {spell(seconds)}"
+        case Cron(expression=expression, zone=zone):
+            return expression if zone == "UTC" else f"{expression} {zone}"
+        case Continuous():
+            return "continuous"
+        case OnStart():
+            return "onStart"

@@ -78,6 +78,7 @@ def test_the_whole_status() -> None:
             {"type": "BreakerClosed", "status": "True", "reason": "Closed", "message": "", **STAMP},
         ],
         "observedGeneration": 4,
+        "schedule": "interval 1m",
         "worker": "w1",
         "slot": 3,
         "fence": "ab/3/7",
