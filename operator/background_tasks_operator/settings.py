@@ -13,7 +13,7 @@ from pydantic import ValidationError
 from pydantic_core import PydanticCustomError
 
 from background_tasks.api import hints, names
-from background_tasks.api.fields import check_label
+from background_tasks.api.fields import LABEL_LENGTH, check_label
 from background_tasks.api.pool import PoolSpec
 from background_tasks.api.refusals import refusals_of, value_text
 from background_tasks.errors import InvalidSettings
@@ -109,6 +109,8 @@ def _one_of(known: Sequence[str]) -> Callable[[str], str]:
 
 
 def _namespace(text: str) -> str:
+    if len(text) > LABEL_LENGTH:
+        raise ValueError(f"is too long; write at most {LABEL_LENGTH} characters")
     try:
         return check_label(text)
     except PydanticCustomError as error:
@@ -123,7 +125,7 @@ def _pool_spec(text: str) -> Mapping[str, Any] | None:
     """Accept the spec of a pool. It is kept as it was written: defaults are the cluster's."""
     try:
         body = json.loads(text)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise ValueError(f"is not JSON ({error}); write the spec of a WorkerPool, such as {{}}") from error
     if body is None:
         return None

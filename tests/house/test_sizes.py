@@ -60,7 +60,7 @@ def name(path: Path) -> str:
 @pytest.mark.parametrize("path", SOURCES, ids=name)
 def test_a_module_asks_one_question(path: Path) -> None:
     """A module has at most 300 lines, a decision at most 200."""
-    limit = 200 if "/domain/" in str(path) else 300
+    limit = 200 if "/domain/" in str(path) or "/operator/background_tasks_operator/plan/" in str(path) else 300
     lines = len(path.read_text().splitlines())
     assert lines <= limit, f"{name(path)} has {lines} lines: two questions in here?"
 

@@ -83,8 +83,8 @@ def _progressing(pool: PoolFacts, state: DeploymentState | None) -> Condition:
     if state.stalled:
         message = f"{state.stalled}; see why with: {_look(pool)}"
         return _condition(pool, PROGRESSING, holds=False, reason="Stalled", message=message)
-    if not state.current or state.updated < state.wanted or state.replicas != state.updated:
-        message = f"{_of(min(state.updated, state.wanted), state.wanted)} of the latest spec"
+    if not state.current or not state.replicas == state.updated == state.wanted:
+        message = f"{_of(state.updated, state.wanted)} of the latest spec; {state.replicas} in all"
         return _condition(pool, PROGRESSING, holds=True, reason="RollingOut", message=message)
     if state.available < state.wanted:
         message = f"{_of(state.available, state.wanted)} available; the others are starting or failing"
@@ -121,6 +121,7 @@ def _workers(count: int) -> str:
 
 
 def _of(part: int, whole: int) -> str:
+    part = min(part, whole)  # more while old workers, or too many, are on their way out
     return f"{part} of {_workers(whole)} {'is' if part == 1 else 'are'}"
 
 

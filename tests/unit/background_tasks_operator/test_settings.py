@@ -73,7 +73,7 @@ def test_all_faults_come_at_once() -> None:
     [
         ("IMAGE", "two words", '"two words" is no image'),
         ("NAMESPACE", "Bad", '"Bad" may hold only small letters'),
-        ("NAMESPACE", "n" * 64, "is longer than 63 characters"),
+        ("NAMESPACE", "n" * 64, "is too long; write at most 63 characters"),
         ("DEFAULT_POOL", "{", "is not JSON"),
         ("DEFAULT_POOL", "[" * 100_000, "is not JSON"),
         ("DEFAULT_POOL", "[]", "is not the spec of a WorkerPool"),

@@ -1,6 +1,6 @@
 """What is read out of the bodies that a cluster sends."""
 
-import copy
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -11,13 +11,39 @@ from background_tasks_operator.plan.facts import deployment_state, pool_facts
 from background_tasks_operator.plan.metadata import owned_by
 from background_tasks_operator.plan.model import DeploymentState, PoolFacts
 
-POOL = {
+POOL: dict[str, Any] = {
     "apiVersion": "background-tasks.dev/v1alpha1",
     "kind": "WorkerPool",
     "metadata": {"name": "crawl", "namespace": "demo", "uid": "11aa", "generation": 4},
     "spec": {"replicas": 2},
 }
 FACTS = PoolFacts(namespace="demo", name="crawl", uid="11aa", generation=4, spec=PoolSpec(replicas=2))
+
+DEPLOYMENT: dict[str, Any] = {
+    "metadata": {
+        "generation": 2,
+        "managedFields": [
+            {
+                "manager": "background-tasks-operator",
+                "operation": "Apply",
+                "fieldsV1": {"f:spec": {"f:replicas": {}}},
+            }
+        ],
+    },
+    "spec": {"replicas": 3},
+    "status": {
+        "observedGeneration": 2,
+        "replicas": 4,
+        "readyReplicas": 2,
+        "updatedReplicas": 1,
+        "availableReplicas": 2,
+        "unavailableReplicas": 2,
+        "conditions": [
+            {"type": "Progressing", "status": "False", "reason": "ProgressDeadlineExceeded", "message": "too slow"},
+            {"type": "ReplicaFailure", "status": "True", "reason": "FailedCreate", "message": "quota"},
+        ],
+    },
+}
 
 
 def test_a_pool_is_read() -> None:
@@ -28,7 +54,7 @@ def test_a_pool_is_read() -> None:
 def test_a_pool_that_goes_is_known() -> None:
     """A deletion time says that it is going."""
     going = {**POOL, "metadata": {**POOL["metadata"], "deletionTimestamp": "2026-01-01T00:00:00Z"}}
-    assert pool_facts(going) == copy.replace(FACTS, deleting=True)
+    assert pool_facts(going) == replace(FACTS, deleting=True)
 
 
 @pytest.mark.parametrize(
@@ -38,7 +64,7 @@ def test_a_pool_that_goes_is_known() -> None:
         ({**POOL, "kind": "BackgroundTask"}, "spec.task: is missing"),
         ({**POOL, "kind": "ConfigMap", "apiVersion": "v1"}, 'kind: "ConfigMap" is not a WorkerPool'),
         ({**POOL, "metadata": {"name": "crawl"}}, "metadata.uid: is missing"),
-        (None, "null is not a mapping"),
+        (None, "is not a mapping; write apiVersion"),
     ],
 )
 def test_what_is_no_pool_is_refused(body: object, told: str) -> None:
@@ -50,32 +76,7 @@ def test_what_is_no_pool_is_refused(body: object, told: str) -> None:
 
 def test_a_deployment_is_read() -> None:
     """Counts, whether they are about the latest spec, who owns the number, and why it stands still."""
-    body = {
-        "metadata": {
-            "generation": 2,
-            "managedFields": [
-                {
-                    "manager": "background-tasks-operator",
-                    "operation": "Apply",
-                    "fieldsV1": {"f:spec": {"f:replicas": {}}},
-                }
-            ],
-        },
-        "spec": {"replicas": 3},
-        "status": {
-            "observedGeneration": 2,
-            "replicas": 4,
-            "readyReplicas": 2,
-            "updatedReplicas": 1,
-            "availableReplicas": 2,
-            "unavailableReplicas": 2,
-            "conditions": [
-                {"type": "Progressing", "status": "False", "reason": "ProgressDeadlineExceeded", "message": "too slow"},
-                {"type": "ReplicaFailure", "status": "True", "reason": "FailedCreate", "message": "quota"},
-            ],
-        },
-    }
-    assert deployment_state(body) == DeploymentState(
+    assert deployment_state(DEPLOYMENT) == DeploymentState(
         replicas=4,
         ready=2,
         updated=1,

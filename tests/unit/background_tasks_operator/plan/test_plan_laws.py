@@ -1,6 +1,6 @@
 """What holds for every pool that anybody may write."""
 
-import copy
+from dataclasses import replace
 from typing import Any
 
 from hypothesis import given
@@ -59,7 +59,7 @@ specs = st.fixed_dictionaries(
         "slots": st.integers(8, 1024),
         "taskModules": st.just(["my_app.tasks"]),
         "services": st.fixed_dictionaries(
-            {}, optional={kind: service for kind in ("redis", "knowledgeGraph", "chatModel", "embeddings")}
+            {}, optional=dict.fromkeys(("redis", "knowledgeGraph", "chatModel", "embeddings"), service)
         ),
         "flags": st.dictionaries(texts, st.booleans() | st.integers() | texts, max_size=3),
         "autoscaling": st.fixed_dictionaries(
@@ -123,7 +123,7 @@ def test_a_template_changes_nothing_that_holds_a_pool_together(pool: PoolFacts) 
 @given(pools)
 def test_our_environment_is_ours(pool: PoolFacts) -> None:
     """A name of ours stands once and says what the pool's fields say, with and without a template."""
-    bare = copy.replace(pool, spec=pool.spec.model_copy(update={"template": PoolSpec().template}))
+    bare = replace(pool, spec=pool.spec.model_copy(update={"template": PoolSpec().template}))
     ours = [variable for variable in environment(pool) if named(variable) in OURS]
     assert ours == environment(bare)
 
