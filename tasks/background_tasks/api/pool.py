@@ -10,21 +10,17 @@ from pydantic import AfterValidator, ConfigDict, Field, WithJsonSchema, model_va
 
 from background_tasks.api.duration import Duration, PositiveDuration, parse_duration
 from background_tasks.api.faults import Fault, fault, raise_faults
-from background_tasks.api.fields import Flag, Label, Maybe, Part, Subdomain, Text, patterned
+from background_tasks.api.fields import Label, Maybe, Part, Subdomain, Text, patterned
 from background_tasks.api.metadata import ObjectMeta
+from background_tasks.api.pool_template import MAX_ITEMS, Manifests, Monitoring, Template
 from background_tasks.api.rules import longer, rule, ruled, seconds
 from background_tasks.api.task import MODULE_NAME
 
 MAX_SLOTS = 1024
 MAX_WORKERS = 1000
-MAX_ITEMS = 64
 POOL_NAME_LENGTH = 52
 """Objects of a pool add a suffix, and a label value has 63 characters."""
 
-Foreign = dict[str, Any]
-"""A shape that Kubernetes defines and checks."""
-Manifests = Annotated[tuple[Foreign, ...], Field(max_length=MAX_ITEMS)]
-Texts = Annotated[dict[str, Annotated[str, Field(max_length=4096)]], Field(max_length=MAX_ITEMS)]
 FLAG_LENGTH = 1024
 MODULE_LENGTH = 253
 _MODULE_FIX = "is not the name of a module; write one such as my_app.tasks"
@@ -39,7 +35,11 @@ def check_flag(value: object) -> bool | int | float | str:
     return value
 
 
-FlagValue = Annotated[Any, AfterValidator(check_flag), WithJsonSchema({"x-kubernetes-preserve-unknown-fields": True})]
+FlagValue = Annotated[
+    Any,
+    AfterValidator(check_flag),
+    WithJsonSchema({"description": "true, false, a number or text.", "x-kubernetes-preserve-unknown-fields": True}),
+]
 
 
 def check_module(value: str) -> str:
@@ -49,11 +49,19 @@ def check_module(value: str) -> str:
     return value
 
 
+Module = Annotated[
+    str,
+    Field(max_length=MODULE_LENGTH),
+    AfterValidator(check_module),
+    patterned(MODULE_NAME, MODULE_LENGTH, _MODULE_FIX),
+]
+
+
 class SecretKey(Part):
     """One key of a Secret in the pool's namespace."""
 
     name: Subdomain = Field(description="Name of the Secret.")
-    key: Annotated[str, Field(min_length=1, max_length=253)] = Field("url", description="Key in the Secret.")
+    key: Annotated[str, Field(min_length=1, max_length=253)] = Field("url", description="Key in the Secret's data.")
 
 
 class Service(Part):
@@ -63,8 +71,11 @@ class Service(Part):
         json_schema_extra=ruled(rule("has(self.url) != has(self.secretRef)", "give exactly one of url, secretRef"))
     )
 
-    url: Maybe[Annotated[str, Field(min_length=1, max_length=2048)]] = Field(None, description="Address.")
-    secret_ref: Maybe[SecretKey] = Field(None, description="Secret that holds the address.")
+    url: Maybe[Annotated[str, Field(min_length=1, max_length=2048)]] = Field(
+        None,
+        description="Address of the service, such as redis://redis:6379/0. One with a password belongs in a Secret.",
+    )
+    secret_ref: Maybe[SecretKey] = Field(None, description="Key of a Secret that holds the address.")
 
     @model_validator(mode="after")
     def _one_address(self) -> "Service":
@@ -84,24 +95,26 @@ class GraphService(Service):
 class ModelService(Service):
     """An OpenAI-compatible endpoint."""
 
-    model: Maybe[Text] = Field(None, description="Name of the model.")
-    api_key_secret_ref: Maybe[SecretKey] = Field(None, description="Secret that holds the API key.")
+    model: Maybe[Text] = Field(None, description="Name of the model, as the endpoint knows it.")
+    api_key_secret_ref: Maybe[SecretKey] = Field(None, description="Key of a Secret that holds the API key.")
 
 
 class Services(Part):
     """The outside worlds that tasks of the pool are given."""
 
-    redis: Maybe[Service] = Field(None, description="Redis.")
-    knowledge_graph: Maybe[GraphService] = Field(None, description="The knowledge graph.")
-    chat_model: Maybe[ModelService] = Field(None, description="The chat model.")
-    embeddings: Maybe[ModelService] = Field(None, description="The embedding model.")
+    redis: Maybe[Service] = Field(None, description="A Redis server.")
+    knowledge_graph: Maybe[GraphService] = Field(None, description="A FalkorDB server and the graph in it.")
+    chat_model: Maybe[ModelService] = Field(None, description="An OpenAI-compatible endpoint that answers.")
+    embeddings: Maybe[ModelService] = Field(None, description="An OpenAI-compatible endpoint that embeds.")
 
 
 class Group(Part):
     """Tasks that share one slot and a cap."""
 
-    name: Label = Field(description="Name that tasks give as `group`.")
-    max_concurrent: Annotated[int, Field(strict=True, ge=1, le=1000)] = Field(1, description="Runs at one time.")
+    name: Label = Field(description="Name that tasks give as spec.group.")
+    max_concurrent: Annotated[int, Field(strict=True, ge=1, le=1000)] = Field(
+        1, description="So many runs of the group at one time, in the whole pool."
+    )
 
 
 class Lease(Part):
@@ -124,10 +137,17 @@ class Lease(Part):
         )
     )
 
-    backend: Literal["Kubernetes", "Redis"] = Field("Kubernetes", description="Where leases and slots are kept.")
-    duration: PositiveDuration = Field("12s", description="Unchanged for so long, a worker counts as dead.")
-    renew_deadline: PositiveDuration = Field("8s", description="Without a renewal for so long, it stands down.")
-    retry_period: PositiveDuration = Field("3s", description="Time between renewals.")
+    backend: Literal["Kubernetes", "Redis"] = Field(
+        "Kubernetes",
+        description="Where leases and slots are kept: Lease objects and a ConfigMap, or the Redis of services.redis.",
+    )
+    duration: PositiveDuration = Field(
+        "12s", description="A lease that is not renewed for so long counts as dead, and its slots pass on."
+    )
+    renew_deadline: PositiveDuration = Field(
+        "8s", description="A worker whose renewals fail for so long stops acting; shorter than duration."
+    )
+    retry_period: PositiveDuration = Field("3s", description="Time between renewals; renewDeadline is longer than two.")
 
     @model_validator(mode="after")
     def _deadlines_nest(self) -> "Lease":
@@ -157,13 +177,20 @@ class Autoscaling(Part):
         )
     )
 
-    engine: Literal["HPA", "KEDA"] = Field("HPA", description="What scales.")
-    min_replicas: Annotated[int, Field(strict=True, ge=1, le=MAX_WORKERS)] = Field(1, description="At least so many.")
-    max_replicas: Annotated[int, Field(strict=True, ge=1, le=MAX_WORKERS)] = Field(description="At most so many.")
-    target_cpu: Annotated[int, Field(strict=True, ge=1, le=100)] = Field(
-        70, description="Percent of the CPU request.", alias="targetCPU"
+    engine: Literal["HPA", "KEDA"] = Field(
+        "HPA",
+        description="HPA: by CPU use. KEDA: by the load that is coming; it has no effect yet, and replicas holds.",
     )
-    scale_down_delay: Duration = Field("5m", description="Low for so long before workers go.")
+    min_replicas: Annotated[int, Field(strict=True, ge=1, le=MAX_WORKERS)] = Field(
+        1, description="At least so many workers."
+    )
+    max_replicas: Annotated[int, Field(strict=True, ge=1, le=MAX_WORKERS)] = Field(
+        description="At most so many workers, and no more than slots."
+    )
+    target_cpu: Annotated[int, Field(strict=True, ge=1, le=100)] = Field(
+        70, description="CPU use that is aimed at, in percent of the request.", alias="targetCPU"
+    )
+    scale_down_delay: Duration = Field("5m", description="Load has to be low for so long before a worker goes.")
 
     @model_validator(mode="after")
     def _bounds_are_ordered(self) -> "Autoscaling":
@@ -171,31 +198,6 @@ class Autoscaling(Part):
             message = f"is more than maxReplicas; write at most {self.max_replicas}"
             raise_faults([Fault(("minReplicas",), message, self.min_replicas)])
         return self
-
-
-class Template(Part):
-    """What pods of the pool may be told; the rest is ours."""
-
-    labels: Texts = Field({}, description="Extra labels.")
-    annotations: Texts = Field({}, description="Extra annotations.")
-    service_account_name: Maybe[Subdomain] = Field(None, description="An account of your own.")
-    env: Manifests = Field((), description="Environment of the worker.")
-    env_from: Manifests = Field((), description="Environment from ConfigMaps and Secrets.")
-    volumes: Manifests = Field((), description="Volumes.")
-    volume_mounts: Manifests = Field((), description="Mounts of the volumes.")
-    resources: Foreign = Field({}, description="Requests and limits.", max_length=MAX_ITEMS)
-    node_selector: Texts = Field({}, description="Nodes by label.")
-    tolerations: Manifests = Field((), description="Taints that are tolerated.")
-    affinity: Foreign = Field({}, description="Affinity.", max_length=MAX_ITEMS)
-    topology_spread_constraints: Manifests = Field((), description="Spread over zones and nodes.")
-    priority_class_name: Maybe[Subdomain] = Field(None, description="Priority class.")
-
-
-class Monitoring(Part):
-    """Objects for the Prometheus operator."""
-
-    service_monitor: Flag = Field(False, description="Make a ServiceMonitor.")
-    rules: Flag = Field(False, description="Make a PrometheusRule.")
 
 
 class PoolSpec(Part):
@@ -216,13 +218,19 @@ class PoolSpec(Part):
         )
     )
 
-    image: Maybe[Annotated[str, Field(min_length=1, max_length=512)]] = Field(None, description="Worker image.")
-    image_pull_policy: Literal["Always", "IfNotPresent", "Never"] = Field("IfNotPresent", description="As in pods.")
-    image_pull_secrets: Manifests = Field((), description="As in pods.")
-    replicas: Annotated[int, Field(strict=True, ge=0, le=MAX_WORKERS)] = Field(1, description="Number of workers.")
+    image: Maybe[Annotated[str, Field(min_length=1, max_length=512)]] = Field(
+        None, description="Image of the workers; its entry point is bgtasks. Absent: the operator's own choice."
+    )
+    image_pull_policy: Literal["Always", "IfNotPresent", "Never"] = Field(
+        "IfNotPresent", description="When the image is pulled: Always, IfNotPresent or Never."
+    )
+    image_pull_secrets: Manifests = Field((), description="Secrets with which the image is pulled, as in a pod.")
+    replicas: Annotated[int, Field(strict=True, ge=0, le=MAX_WORKERS)] = Field(
+        1, description="Number of workers; what /scale writes. Without effect while an autoscaler decides."
+    )
     slots: Annotated[int, Field(strict=True, ge=1, le=MAX_SLOTS)] = Field(
         16,
-        description="Shares of work; immutable.",
+        description="Shares into which the pool's tasks are divided; each has one holder. It cannot be changed.",
         json_schema_extra=ruled(
             rule(
                 "self == oldSelf", "cannot be changed: it decides which worker runs what; make a new pool of that size"
@@ -230,28 +238,27 @@ class PoolSpec(Part):
         ),
     )
     lease: Lease = Field(Lease(), description="How a worker proves that it lives.")
-    task_modules: Annotated[
-        tuple[
-            Annotated[
-                str,
-                Field(max_length=MODULE_LENGTH),
-                AfterValidator(check_module),
-                patterned(MODULE_NAME, MODULE_LENGTH, _MODULE_FIX),
-            ],
-            ...,
-        ],
-        Field(max_length=MAX_ITEMS),
-    ] = Field((), description="Modules whose coroutines tasks may name.")
-    services: Services = Field(Services(), description="The outside worlds that tasks are given.")
-    flags: dict[str, FlagValue] = Field({}, description="Switches by their own names.", max_length=256)
+    task_modules: Annotated[tuple[Module, ...], Field(max_length=MAX_ITEMS)] = Field(
+        (), description="Modules that each worker imports; tasks may name their coroutines."
+    )
+    services: Services = Field(
+        Services(), description="The outside worlds that tasks are given. What is absent, no task may require."
+    )
+    flags: dict[str, FlagValue] = Field(
+        {}, description="Switches that coroutines ask for, by their own names.", max_length=256
+    )
     groups: Annotated[tuple[Group, ...], Field(max_length=MAX_ITEMS)] = Field(
         (),
-        description="Concurrency groups.",
+        description="Groups of tasks, each with a cap on runs at one time.",
         json_schema_extra={"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["name"]},
     )
-    autoscaling: Maybe[Autoscaling] = Field(None, description="How many workers, by load.")
-    drain_timeout: Duration = Field("60s", description="Runs may go on so long when a worker stops.")
-    template: Template = Field(Template(), description="What pods of the pool may be told.")
+    autoscaling: Maybe[Autoscaling] = Field(
+        None, description="Lets an autoscaler decide how many workers there are. Absent: replicas holds."
+    )
+    drain_timeout: Duration = Field("60s", description="When a worker stops, runs may go on so long.")
+    template: Template = Field(
+        Template(), description="What pods of the pool may be told: a choice of a pod's own fields."
+    )
     monitoring: Monitoring = Field(Monitoring(), description="Objects for the Prometheus operator.")
 
     @model_validator(mode="after")

@@ -21,21 +21,23 @@ MAX_BLACKOUTS = 16
 class Continuous(Part):
     """A long-lived coroutine, kept running."""
 
-    restart_delay: PositiveDuration = Field("10s", description="Wait between its end and its next start.")
+    restart_delay: PositiveDuration = Field("10s", description="So long from its end to its next start.")
 
 
 class OnStart(Part):
     """Once when the pool comes up; with `runPolicy: EveryWorker` once per worker."""
 
-    cooldown: Duration = Field("10m", description="Not again within this time of the last start, whoever restarts.")
+    cooldown: Duration = Field(
+        "10m", description="Not again within so long of its last start, however often workers restart."
+    )
 
 
 class Blackout(Part):
     """A time in which nothing is due."""
 
-    cron: CronExpression = Field(description="Five cron fields: each fire time begins a blackout.")
-    duration: PositiveDuration = Field(description="How long it lasts.")
-    time_zone: Maybe[Zone] = Field(None, description="IANA zone of `cron`; else that of the schedule, else UTC.")
+    cron: CronExpression = Field(description="Cron of five fields: each of its times begins a blackout.")
+    duration: PositiveDuration = Field(description="So long it lasts.")
+    time_zone: Maybe[Zone] = Field(None, description="IANA zone of cron. Absent: that of the schedule, else UTC.")
 
     def to_domain(self, zone: str | None) -> domain.Blackout:
         """Build the domain's blackout; `zone` is that of the schedule."""
@@ -81,15 +83,24 @@ class Schedule(Part):
         )
     )
 
-    interval: Maybe[PositiveDuration] = Field(None, description="From the end of a run to the next fire time.")
-    every: Maybe[PositiveDuration] = Field(None, description="A fixed grid, anchored at the epoch; it never drifts.")
-    cron: Maybe[CronExpression] = Field(None, description="Five fields: minute hour day month weekday.")
-    time_zone: Maybe[Zone] = Field(None, description="IANA zone of `cron`, such as Europe/Berlin. Default UTC.")
-    continuous: Maybe[Continuous] = Field(None, description="A long-lived coroutine, started again when it ends.")
+    interval: Maybe[PositiveDuration] = Field(None, description="Due so long after the end of its last run.")
+    every: Maybe[PositiveDuration] = Field(
+        None, description="Due on a fixed grid of this width, anchored at the epoch; it never drifts."
+    )
+    cron: Maybe[CronExpression] = Field(
+        None, description="Due by a cron of five fields: minute, hour, day of month, month, day of week."
+    )
+    time_zone: Maybe[Zone] = Field(None, description="IANA zone of cron, such as Europe/Berlin. Absent: UTC.")
+    continuous: Maybe[Continuous] = Field(
+        None, description="Always: a long-lived coroutine, started again when it ends."
+    )
     on_start: Maybe[OnStart] = Field(None, description="Once when the pool comes up.")
-    initial_delay: Duration = Field("0s", description="The first run comes no sooner after creation.")
-    jitter: Duration = Field("0s", description="Up to so much is added to each fire time, drawn anew per run.")
-    spread: domain.Spread = Field(domain.Spread.NONE, description="Hash: a stable offset that keeps tasks apart.")
+    initial_delay: Duration = Field("0s", description="The first run begins no sooner after the creation of the task.")
+    jitter: Duration = Field("0s", description="Up to so much is added to each start, drawn anew per run.")
+    spread: domain.Spread = Field(
+        domain.Spread.NONE,
+        description="Hash: a stable offset, made from the UID, keeps equal tasks apart. None: no offset.",
+    )
     blackouts: Annotated[tuple[Blackout, ...], Field(max_length=MAX_BLACKOUTS)] = Field(
         (), description="Times in which nothing is due."
     )

@@ -141,5 +141,5 @@ class PoolStatus(Shown):
     slots: SlotCounts | None = Field(None, description="Shares of work, and how many of them have a holder.")
     tasks: TaskCounts | None = Field(None, description="Tasks of the pool by state.")
     load: Annotated[str, Field(max_length=64)] | None = Field(
-        None, description="Share of the workers' time that runs took, such as 0.42; 1 is all of it."
+        None, description="Work that is due in the next minute, in workers, such as 1.8."
     )

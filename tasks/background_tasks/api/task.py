@@ -48,20 +48,40 @@ def check_need(value: str) -> str:
     return value
 
 
+TaskName = Annotated[
+    str,
+    Field(max_length=TASK_NAME_LENGTH),
+    AfterValidator(check_task_name),
+    patterned(_TASK, TASK_NAME_LENGTH, _TASK_FIX),
+]
+Need = Annotated[
+    str, Field(max_length=NEED_LENGTH), AfterValidator(check_need), patterned(NEED, NEED_LENGTH, _NEED_FIX)
+]
+
+
 class PoolRef(Part):
     """Which workers run the task."""
 
-    name: Label = Field(names.DEFAULT_POOL, description="Name of a WorkerPool in the same namespace.")
+    name: Label = Field(
+        names.DEFAULT_POOL,
+        description="Name of a WorkerPool in the same namespace. A pool named default is made where there is none.",
+    )
 
 
 class Missed(Part):
     """What to do with fire times that nobody served."""
 
     policy: domain.MissedPolicy = Field(
-        domain.MissedPolicy.ONCE, description="Once: one run for all of them; Skip: none; All: one each, oldest first."
+        domain.MissedPolicy.ONCE,
+        description="Once: one run for all of them. Skip: none. All: one for each, oldest first.",
     )
-    limit: Annotated[int, Field(strict=True, ge=1, le=1000)] = Field(10, description="With All: so many at the most.")
-    on_resume: domain.OnResume = Field(domain.OnResume.SKIP, description="When a suspension or pause ends.")
+    limit: Annotated[int, Field(strict=True, ge=1, le=1000)] = Field(
+        10, description="With policy All: so many at the most, the latest ones."
+    )
+    on_resume: domain.OnResume = Field(
+        domain.OnResume.SKIP,
+        description="When a suspension or pause ends. Skip: wait for the next fire time. Once: one run at once.",
+    )
 
     def to_domain(self) -> domain.Missed:
         """Build the domain's policy."""
@@ -82,10 +102,16 @@ class Retry(Part):
         )
     )
 
-    attempts: Annotated[int, Field(strict=True, ge=1, le=100)] = Field(1, description="1: no second attempt.")
-    initial_backoff: PositiveDuration = Field("1s", description="Longest wait after the first attempt.")
-    factor: Annotated[float, Field(strict=True, ge=1, le=100)] = Field(2.0, description="Each wait is so much longer.")
-    max_backoff: PositiveDuration = Field("5m", description="No wait is longer.")
+    attempts: Annotated[int, Field(strict=True, ge=1, le=100)] = Field(
+        1, description="So many attempts at the most; 1: no second one."
+    )
+    initial_backoff: PositiveDuration = Field(
+        "1s", description="The wait after the first attempt is drawn from zero to this."
+    )
+    factor: Annotated[float, Field(strict=True, ge=1, le=100)] = Field(
+        2.0, description="Each further wait is drawn up to so many times the bound of the one before."
+    )
+    max_backoff: PositiveDuration = Field("5m", description="No wait is longer than this.")
 
     @model_validator(mode="after")
     def _waits_grow(self) -> "Retry":
@@ -107,8 +133,12 @@ class Retry(Part):
 class Breaker(Part):
     """Stops a task that fails again and again, and lets one probe through after a while."""
 
-    failures: Annotated[int, Field(strict=True, ge=1, le=1000)] = Field(description="Opens after so many in a row.")
-    cooldown: PositiveDuration = Field("5m", description="Open for so long, then one probe.")
+    failures: Annotated[int, Field(strict=True, ge=1, le=1000)] = Field(
+        description="So many failures in a row open it."
+    )
+    cooldown: PositiveDuration = Field(
+        "5m", description="It stays open for so long; then one run is let through as a probe."
+    )
 
     def to_domain(self) -> domain.Breaker:
         """Build the domain's policy."""
@@ -118,7 +148,9 @@ class Breaker(Part):
 class Objective(Part):
     """What is promised to those who depend on the task."""
 
-    max_lateness: PositiveDuration = Field(description="A start later than this is a breach, and is told.")
+    max_lateness: PositiveDuration = Field(
+        description="A run that starts later than this breaks the objective: condition ObjectiveMet, event, metric."
+    )
 
 
 class TaskSpec(Part):
@@ -140,45 +172,49 @@ class TaskSpec(Part):
         )
     )
 
-    task: Annotated[
-        str,
-        Field(max_length=TASK_NAME_LENGTH),
-        AfterValidator(check_task_name),
-        patterned(_TASK, TASK_NAME_LENGTH, _TASK_FIX),
-    ] = Field(description="Name of a registered coroutine, or `module:attribute` inside the pool's taskModules.")
+    task: TaskName = Field(
+        description="Name of a registered coroutine, or module:attribute inside the pool's taskModules."
+    )
     pool_ref: PoolRef = Field(PoolRef(), description="Which workers run it.")
     schedule: Schedule = Field(description="When it is due: exactly one of interval, every, cron, continuous, onStart.")
     run_policy: domain.RunPolicy = Field(
-        domain.RunPolicy.SINGLETON, description="Singleton: on exactly one worker of the pool; EveryWorker: on each."
+        domain.RunPolicy.SINGLETON,
+        description="Singleton: it runs on exactly one worker of the pool. EveryWorker: on each.",
     )
     missed: Missed = Field(Missed(), description="What to do with fire times that nobody served.")
     overlap: domain.Overlap = Field(
-        domain.Overlap.SKIP, description="When it is due while still running; only for `every` and `cron`."
+        domain.Overlap.SKIP,
+        description="When it is due while it still runs. Skip: leave that fire time out. Queue: run it afterwards; one "
+        "waits at the most. Replace: cancel, then start. Allow: run beside it. Only for every and cron.",
     )
-    timeout: Maybe[PositiveDuration] = Field(None, description="An attempt that takes longer is cancelled.")
+    timeout: Maybe[PositiveDuration] = Field(
+        None, description="An attempt that takes longer is cancelled. Absent: none is."
+    )
     retry: Retry = Field(Retry(), description="Attempts within one run.")
-    breaker: Maybe[Breaker] = Field(None, description="Stops a task that fails again and again.")
+    breaker: Maybe[Breaker] = Field(None, description="Stops a task that fails again and again. Absent: it goes on.")
     guarantee: domain.Guarantee = Field(
-        domain.Guarantee.AT_LEAST_ONCE, description="What a crash may do to a fire time: repeat it, or lose it."
+        domain.Guarantee.AT_LEAST_ONCE,
+        description="What a crash may do to a fire time. AtLeastOnce: repeat it. AtMostOnce: lose it.",
     )
-    group: Maybe[Label] = Field(None, description="Concurrency group of the pool; a group shares one slot and a cap.")
-    params: dict[str, Any] = Field({}, description="Handed to the coroutine, checked by it.", max_length=MAX_PARAMS)
-    requires: Annotated[
-        tuple[
-            Annotated[
-                str,
-                Field(max_length=NEED_LENGTH),
-                AfterValidator(check_need),
-                patterned(NEED, NEED_LENGTH, _NEED_FIX),
-            ],
-            ...,
-        ],
-        Field(max_length=MAX_NEEDS),
-    ] = Field((), description="More services or flags than the coroutine declares.")
-    objective: Maybe[Objective] = Field(None, description="What is promised.")
-    isolation: domain.Isolation = Field(domain.Isolation.LOOP, description="Thread or Process for code that blocks.")
-    suspend: Flag = Field(False, description="Not due while true.")
-    history_limit: Annotated[int, Field(strict=True, ge=0, le=20)] = Field(5, description="Runs kept in status.")
+    group: Maybe[Label] = Field(
+        None, description="A group of the pool: its tasks share one slot and a cap on runs at one time."
+    )
+    params: dict[str, Any] = Field(
+        {}, description="Parameters of the coroutine, which says what they may be.", max_length=MAX_PARAMS
+    )
+    requires: Annotated[tuple[Need, ...], Field(max_length=MAX_NEEDS)] = Field(
+        (), description="Services or flags that the task needs beyond those its coroutine declares, such as redis."
+    )
+    objective: Maybe[Objective] = Field(None, description="What is promised to those who depend on the task.")
+    isolation: domain.Isolation = Field(
+        domain.Isolation.LOOP,
+        description="Where the coroutine runs. Loop: beside the others. Thread: it may block. Process: it may block, "
+        "leak memory or hold the interpreter.",
+    )
+    suspend: Flag = Field(False, description="While true, it is not due.")
+    history_limit: Annotated[int, Field(strict=True, ge=0, le=20)] = Field(
+        5, description="So many runs are kept in status.history."
+    )
 
     @model_validator(mode="after")
     def _fits_together(self) -> "TaskSpec":
