@@ -75,7 +75,7 @@ unit: setup ## Run the tests that need nothing outside the process (under a minu
 
 .PHONY: test
 test: setup ## Run every test that needs no Kubernetes node.
-	@$(RUN)/pytest tests/unit tests/house tests/contract tests/laws tests/process tests/controlplane
+	@$(RUN)/pytest tests/unit tests/house tests/contract tests/laws tests/process tests/controlplane tests/chart
 
 .PHONY: e2e
 e2e: setup ## Run the end-to-end tests on the cluster of KUBECONFIG, else on a node of our own (root on Debian).

@@ -12,7 +12,7 @@ from subprocess import PIPE
 
 import pytest
 
-from tests.testbed import binaries, cache, node, ociimage, session
+from tests.testbed import binaries, cache, e2e, imagebuild, kind, leftovers, node, ociimage, session
 from tests.testbed.session import PROJECT
 from tests.testbed.shell import ProcessId, SetupError, run, stop
 
@@ -158,3 +158,50 @@ def test_an_image_archive_holds_what_its_digests_say(tmp_path: Path) -> None:
     assert config["config"]["Entrypoint"] == ["python3"]
     assert "A=b" in config["config"]["Env"]
     assert config["rootfs"]["diff_ids"] == [f"sha256:{hashlib.sha256(layer.read_bytes()).hexdigest()}"]
+
+
+def test_what_a_node_leaves_is_removed_and_nothing_else(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Folders and cgroups that were there before `up` stay, with all that is in them."""
+    theirs, ours = tmp_path / "theirs", tmp_path / "ours"
+    monkeypatch.setattr(leftovers, "FOLDERS", (str(theirs), str(ours)))
+    monkeypatch.setattr(leftovers, "NETWORKS", tmp_path / "no-networks")
+    monkeypatch.setattr(leftovers, "CGROUPS", tmp_path / "cgroups")
+    for folder in (theirs / "data", tmp_path / "cgroups" / "memory" / "kubepods" / "their-pod"):
+        folder.mkdir(parents=True)
+    before = leftovers.found()
+    for folder in (ours / "data", tmp_path / "cgroups" / "memory" / "kubepods" / "our-pod" / "container"):
+        folder.mkdir(parents=True)
+    leftovers.remove(before)
+    assert leftovers.found() == before
+    assert (theirs / "data").exists()
+
+
+def test_an_engine_that_does_not_answer_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Docker without its daemon is no engine: asked for, it is refused with what to do; by itself it is passed over."""
+    (tmp_path / "docker").write_text("#!/bin/sh\nexit 1\n")
+    (tmp_path / "docker").chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with pytest.raises(SetupError, match="docker does not answer: start it, or build without an engine"):
+        imagebuild.build("docker", tmp_path / "image.tar")
+    assert imagebuild._working_engine() == "none"
+
+
+def test_kind_without_docker_is_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """`make kind` names what is missing, where it is to be had, and what works without it."""
+    monkeypatch.setenv("PATH", str(tmp_path))
+    assert kind.main() == 1
+    told = capsys.readouterr().err
+    assert told.startswith("make kind: docker is not installed: get it from https://docs.docker.com/")
+    assert told.endswith("or use the cluster that needs neither: make cluster-up\n")
+
+
+def test_e2e_without_a_cluster_is_told(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    """Who is not root and has no KUBECONFIG learns both ways."""
+    monkeypatch.delenv("KUBECONFIG", raising=False)
+    monkeypatch.setattr(os, "geteuid", lambda: 1000)
+    assert e2e.main([]) == 1
+    assert capsys.readouterr().err == (
+        "make e2e: a node of our own needs root on Debian: be that, or set KUBECONFIG to a cluster (make kind)\n"
+    )
