@@ -3,7 +3,7 @@
 from dataclasses import replace
 from typing import Any
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from background_tasks.api import names
@@ -26,7 +26,8 @@ anything = st.recursive(
 words = st.sampled_from((*sorted(OURS), "tmp", "bgtasks-tmp", "worker", "A")) | anything
 keys = st.sampled_from(("name", "value", "mountPath", "labelSelector", "topologyKey", "securityContext"))
 foreign = st.dictionaries(keys, words | st.just("/tmp"), max_size=3)
-manifests = st.lists(foreign, max_size=3)
+named_like_ours = st.fixed_dictionaries({"name": st.sampled_from((*sorted(OURS), "bgtasks-tmp"))})
+manifests = st.lists(foreign | named_like_ours, max_size=3)
 label_names = texts | st.sampled_from((names.NAME_LABEL, names.POOL_LABEL, names.MANAGED_BY_LABEL, "team"))
 label_maps = st.dictionaries(label_names, texts, max_size=3)
 urls = st.text(alphabet="a$()/:@", min_size=1, max_size=8)
@@ -51,7 +52,7 @@ templates = st.fixed_dictionaries(
     },
 )
 specs = st.fixed_dictionaries(
-    {},
+    {"template": templates},
     optional={
         "image": st.just("mine:1"),
         "imagePullSecrets": manifests,
@@ -67,7 +68,6 @@ specs = st.fixed_dictionaries(
             optional={"engine": st.sampled_from(("HPA", "KEDA")), "scaleDownDelay": durations},
         ),
         "drainTimeout": durations,
-        "template": templates,
         "monitoring": st.fixed_dictionaries({"serviceMonitor": st.booleans(), "rules": st.booleans()}),
     },
 )
@@ -83,6 +83,7 @@ observations = st.builds(
 )
 
 
+@settings(deadline=None)
 @given(pools, observations)
 def test_any_pool_has_a_plan(pool: PoolFacts, observed: Observed) -> None:
     """Whatever people write, a plan is made, twice the same, each object once, and none both wanted and unwanted."""
@@ -94,6 +95,7 @@ def test_any_pool_has_a_plan(pool: PoolFacts, observed: Observed) -> None:
     assert all(len(name) <= 63 for _, _, name in wanted)
 
 
+@settings(deadline=None)
 @given(pools, observations)
 def test_every_object_is_the_pools(pool: PoolFacts, observed: Observed) -> None:
     """Each lies beside its pool, is labelled, and goes when the pool goes."""
@@ -106,6 +108,7 @@ def test_every_object_is_the_pools(pool: PoolFacts, observed: Observed) -> None:
         assert (owner["uid"], owner["controller"], owner["blockOwnerDeletion"]) == (pool.uid, True, True)
 
 
+@settings(deadline=None)
 @given(pools)
 def test_a_template_changes_nothing_that_holds_a_pool_together(pool: PoolFacts) -> None:
     """Selector, labels that are selected, security and our own environment are ours, whatever the template says."""
@@ -120,6 +123,7 @@ def test_a_template_changes_nothing_that_holds_a_pool_together(pool: PoolFacts) 
     assert [one["securityContext"] for one in pod["containers"]] == [plain_pod["containers"][0]["securityContext"]]
 
 
+@settings(deadline=None)
 @given(pools)
 def test_our_environment_is_ours(pool: PoolFacts) -> None:
     """A name of ours stands once and says what the pool's fields say, with and without a template."""
@@ -128,6 +132,7 @@ def test_our_environment_is_ours(pool: PoolFacts) -> None:
     assert ours == environment(bare)
 
 
+@settings(deadline=None)
 @given(pools, pools)
 def test_a_fingerprint_tells_objects_apart(one: PoolFacts, other: PoolFacts) -> None:
     """Equal objects have equal fingerprints, and unequal ones do not."""
