@@ -7,6 +7,7 @@ import signal
 import socket
 import subprocess
 import sys
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -242,7 +243,7 @@ def test_a_task_that_blocks_the_loop_is_named_and_keeps_its_lease(up: "Up", own:
     up.write("blocked-long", task="own_block_beyond_the_lease", schedule="interval: 1s")
     up.write("good", task="own_good")
     up.start("--module", "own_tasks")
-    wait_for(lambda: len(up.holders()) == 2, "both workers hold slots")
+    wait_for(lambda: shares(up) == [4, 4], "each worker holds its fair share: nothing moves any more")
     table = slots(up)
     for name, line in (("block", "time.sleep(1)"), ("blocked-long", "time.sleep(0.1)")):
         wait_for(lambda n=name, t=line: said(own, "loop_blocked", f'"task": "default/{n}"', t), f"{name} is named", 60)
@@ -255,6 +256,12 @@ def test_a_task_that_blocks_the_loop_is_named_and_keeps_its_lease(up: "Up", own:
     assert {run["outcome"] for run in up.runs()} == {"Succeeded"}
     told = up.finish()
     assert (told["doubled"], told["worker_restarts"]) == (0, 0)
+
+
+def shares(up: "Up") -> list[int]:
+    """Count the slots of each holder."""
+    rows = [row for name, row in slots(up).items() if name.isdecimal()]
+    return sorted(Counter(row.partition(":")[2] for row in rows).values())
 
 
 def slots(up: "Up") -> dict[str, str]:

@@ -34,7 +34,7 @@ async def test_a_block_names_its_task_and_shows_its_stack(real_world: Any, until
 
     await real_world.live(story, guard=True)
     task, seconds, stack = real_world.watcher.blocks[0]
-    assert (task, 0.2 < seconds < 5) == ("a/blocks", True)
+    assert (task, seconds >= 0.1) == ("a/blocks", True)  # no upper bound: a busy machine adds to it
     assert "in hold" in stack
 
 
