@@ -4,6 +4,7 @@ Not here: list, watch, pauses (`services.kubernetes.reflector`), what a document
 deleted and made again under its name it is another one. What only changes a status is no news to the engine.
 """
 
+import asyncio
 import json
 import logging
 from collections.abc import AsyncGenerator, Callable, Iterator, Mapping
@@ -27,6 +28,8 @@ type Body = dict[str, Any]
 
 KEPT = ("name", "namespace", "uid", "generation", "creationTimestamp", "deletionTimestamp", "resourceVersion")
 """Of an object's metadata; 10,000 tasks are held at once while they are listed."""
+AT_ONCE = 200
+"""Bodies of a list looked at before others have their turn: some milliseconds, also where nothing is told."""
 FIELD_SELECTOR = "spec.poolRef.name={pool}"
 
 _log = logging.getLogger(__name__)
@@ -82,7 +85,7 @@ class ClusterSource:
         synced = False
         async with aclosing(self._reflector.events()) as told:
             async for news in told:
-                for event in self._events(news):
+                async for event in self._events(news):
                     yield event
                 if not synced and isinstance(news, Listed):
                     synced = True
@@ -109,18 +112,24 @@ class ClusterSource:
         known = self._known.get(uid)
         return None if known is None else known.version
 
-    def _events(self, news: Told) -> Iterator[SourceEvent]:
+    async def _events(self, news: Told) -> AsyncGenerator[SourceEvent, None]:
         match news:
             case Listed(bodies):
                 there = {body["metadata"].get("uid") for body in bodies}
                 for uid in [uid for uid in self._known if uid not in there]:
-                    yield from self._gone(uid)
-                for body in bodies:
-                    yield from self._seen(body)
+                    for event in self._gone(uid):
+                        yield event
+                for number, body in enumerate(bodies, start=1):
+                    for event in self._seen(body):
+                        yield event
+                    if number % AT_ONCE == 0:
+                        await asyncio.sleep(0)
             case Changed(body):
-                yield from self._seen(body)
+                for event in self._seen(body):
+                    yield event
             case Deleted(body):
-                yield from self._gone(body["metadata"].get("uid"))
+                for event in self._gone(body["metadata"].get("uid")):
+                    yield event
 
     def _gone(self, uid: object) -> Iterator[SourceEvent]:
         known = self._known.pop(uid, None) if isinstance(uid, str) else None  # type: ignore[call-overload]
