@@ -20,7 +20,7 @@ from background_tasks.api.task import BackgroundTask
 from background_tasks.domain.model import Task, TaskUid
 from background_tasks.ports import Clock, Refusal, RefusedDocument, Removed, SourceEvent, Synced, Upserted
 from background_tasks.services.kubernetes.client import Cluster
-from background_tasks.services.kubernetes.reflector import Changed, Deleted, Listed, Reflector, Told
+from background_tasks.services.kubernetes.reflector import Changed, Listed, Reflector, Told
 from background_tasks.services.kubernetes.resources import BACKGROUND_TASKS
 from background_tasks.sources.changes import same
 
@@ -113,52 +113,53 @@ class ClusterSource:
         return None if known is None else known.version
 
     async def _events(self, news: Told) -> AsyncGenerator[SourceEvent, None]:
-        match news:
-            case Listed(bodies):
-                there = {body["metadata"].get("uid") for body in bodies}
-                for uid in [uid for uid in self._known if uid not in there]:
-                    for event in self._gone(uid):
-                        yield event
-                for number, body in enumerate(bodies, start=1):
-                    for event in self._seen(body):
-                        yield event
-                    if number % AT_ONCE == 0:
-                        await asyncio.sleep(0)
-            case Changed(body):
-                for event in self._seen(body):
+        if isinstance(news, Listed):
+            for number, event in enumerate(self._all(news.bodies), start=1):
+                if event is not None:
                     yield event
-            case Deleted(body):
-                for event in self._gone(body["metadata"].get("uid")):
-                    yield event
+                if number % AT_ONCE == 0:
+                    await asyncio.sleep(0)
+            return
+        for event in self._seen(news.body) if isinstance(news, Changed) else self._gone(_uid(news.body)):
+            yield event
 
-    def _gone(self, uid: object) -> Iterator[SourceEvent]:
-        known = self._known.pop(uid, None) if isinstance(uid, str) else None  # type: ignore[call-overload]
-        if known is not None:
+    def _all(self, bodies: tuple[Body, ...]) -> Iterator[SourceEvent | None]:
+        """Tell what a list says: what is gone first, for its name may be another task's now. None: no news."""
+        there = {_uid(body) for body in bodies}
+        for uid in [uid for uid in self._known if uid not in there]:
+            yield from self._gone(uid)
+        for body in bodies:
+            yield None
+            yield from self._seen(body)
+
+    def _gone(self, uid: TaskUid | None) -> Iterator[SourceEvent]:
+        known = self._known.pop(uid, None) if uid else None
+        if uid and known is not None:
             if self._uids.get(known.name) == uid:
                 del self._uids[known.name]
             if known.task is not None or known.refusals:
-                yield Removed(TaskUid(str(uid)))
+                yield Removed(uid)
 
     def _seen(self, body: Body) -> Iterator[SourceEvent]:
         metadata = body["metadata"]
         name = f"{metadata.get('namespace')}/{metadata.get('name')}"
-        uid = metadata.get("uid")
-        if not isinstance(uid, str) or not uid:
+        uid = _uid(body)
+        if uid is None:
             fix = "is no UID; let the API server give one"
-            yield RefusedDocument(refusal(("metadata", "uid"), fix, uid, lambda _: name))
+            yield RefusedDocument(refusal(("metadata", "uid"), fix, metadata.get("uid"), lambda _: name))
             return
         if self._uids.get(name, uid) != uid:  # its deletion was not told to us
             yield from self._gone(self._uids[name])
         if metadata.get("deletionTimestamp"):  # only somebody's finalizer holds it: to people it is deleted
             yield from self._gone(uid)
             return
-        known = self._known.setdefault(TaskUid(uid), _Known(name))
-        self._uids[name] = TaskUid(uid)
+        known = self._known.setdefault(uid, _Known(name))
+        self._uids[name] = uid
         known.status, known.version = body.get("status"), metadata.get("resourceVersion") or ""
         stamp = _stamp(metadata)
         if stamp is None or stamp != known.stamp:
             known.stamp = stamp
-            yield from self._read(body, TaskUid(uid), known)
+            yield from self._read(body, uid, known)
 
     def _read(self, body: Body, uid: TaskUid, known: _Known) -> Iterator[SourceEvent]:
         whole = {key: part for key, part in body.items() if key != "status"}
@@ -191,6 +192,11 @@ def lean(body: Body) -> Body:
     if isinstance(status, Mapping) and status:
         small["status"] = json.dumps(status, separators=(",", ":")).encode()
     return small
+
+
+def _uid(body: Body) -> TaskUid | None:
+    uid = body["metadata"].get("uid")
+    return TaskUid(uid) if isinstance(uid, str) and uid else None
 
 
 def _stamp(metadata: Mapping[str, Any]) -> tuple[object, ...] | None:
