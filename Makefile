@@ -95,11 +95,11 @@ cluster-down: setup ## Stop it and remove its files.
 	@$(RUN)/python tests/testbed/cluster.py --dir $(CLUSTER) down
 
 .PHONY: image
-image: setup ## Build the image background-tasks:dev, by an engine or without one (ENGINE=none: build/image.tar).
+image: setup ## Build the image that the chart asks for, by an engine or without one (ENGINE=none: build/image.tar).
 	@$(RUN)/python tests/testbed/image.py --engine $(ENGINE)
 
 .PHONY: kind
-kind: setup ## Create a kind cluster with the image and the definitions (docker, kind, kubectl).
+kind: setup ## Create a kind cluster that has the image (docker, kind, kubectl).
 	@$(RUN)/python tests/testbed/kind.py
 
 ##@ Measure
@@ -117,10 +117,10 @@ chart: setup ## Write what follows from the chart: its README, its snapshots, ma
 	@$(RUN)/python -m tests.chart.render
 
 .PHONY: manifests
-manifests: setup ## Write the resource definitions from the models.
-	@mkdir -p manifests/crd
+manifests: setup ## Write what follows from the models: the resource definitions and docs/resources.md.
 	@$(RUN)/python -m background_tasks.api.crd BackgroundTask >manifests/crd/backgroundtasks.yaml
 	@$(RUN)/python -m background_tasks.api.crd WorkerPool >manifests/crd/workerpools.yaml
+	@$(RUN)/python -m background_tasks.api.crd_page >docs/resources.md
 
 .PHONY: lock
 lock: | $(UV) ## Renew the locks of the project and of its image: versions and hashes, no index host.

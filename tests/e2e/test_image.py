@@ -4,6 +4,7 @@ import json
 
 import pytest
 
+from tests.testbed.imagebuild import NAME
 from tests.testbed.session import ControlPlane
 
 pytestmark = pytest.mark.e2e
@@ -27,7 +28,7 @@ def test_the_image_starts_under_restricted_pod_security(
     """With no root, no capability and nothing to write on, its commands run."""
     enforce = "pod-security.kubernetes.io/enforce=restricted"
     control_plane.kubectl("label", "namespace", namespace, enforce)
-    container = {"name": "main", "image": "background-tasks:dev", "command": command, "securityContext": RESTRICTED}
+    container = {"name": "main", "image": NAME, "command": command, "securityContext": RESTRICTED}
     spec = {
         "restartPolicy": "Never",
         "securityContext": {"runAsNonRoot": True, "seccompProfile": {"type": "RuntimeDefault"}},

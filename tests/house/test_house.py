@@ -1,6 +1,7 @@
 """What the house promises about itself: names, files and papers agree."""
 
 import re
+import tomllib
 from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
@@ -55,3 +56,13 @@ def test_decisions_are_dated() -> None:
     """A decision is a file `YYYYMMDD-title.md`."""
     names = [page.name for page in (ROOT / "docs/decisions").glob("*.md") if page.name != "README.md"]
     assert [n for n in names if not re.fullmatch(r"20\d{6}-[a-z0-9-]+\.md", n)] == []
+
+
+def test_one_version_is_named_everywhere() -> None:
+    """What `make image` builds is what the chart, the samples and the example image start from."""
+    version = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["version"]
+    folders = ("manifests/samples", "examples", "charts/background-tasks")
+    files = [path for folder in folders for path in (ROOT / folder).rglob("*") if path.is_file()]
+    named = {found for path in files for found in re.findall(r"background-tasks:(\d[\w.]*)", path.read_text("latin-1"))}
+    assert named == {version}
+    assert f"\nappVersion: {version}\n" in (ROOT / "charts/background-tasks/Chart.yaml").read_text()

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Create a kind cluster with the project's image and definitions, for machines with docker.
+"""Create a kind cluster with the project's image, for machines with docker.
 
 kind.py          the cluster `background-tasks`; one that exists is used again
 """
@@ -14,7 +14,6 @@ if __name__ == "__main__":
 
 from tests.testbed import imagebuild
 from tests.testbed.imagebuild import ARCHIVE
-from tests.testbed.session import PROJECT
 from tests.testbed.shell import SetupError, run
 
 CLUSTER = "background-tasks"
@@ -32,7 +31,7 @@ def main() -> int:
 
 
 def create() -> None:
-    """Create the cluster, load the image, apply the definitions."""
+    """Create the cluster and load the image; definitions come with the chart."""
     for needed, where in (("docker", "https://docs.docker.com/engine/install"), ("kind", "https://kind.sigs.k8s.io")):
         if not shutil.which(needed):
             raise SetupError(f"{needed} is not installed: get it from {where}, {ADVICE}")
@@ -44,10 +43,8 @@ def create() -> None:
         _shown("kind", "load", "docker-image", imagebuild.NAME, "--name", CLUSTER)
     else:
         _shown("kind", "load", "image-archive", str(ARCHIVE), "--name", CLUSTER)
-    context = f"kind-{CLUSTER}"
-    definitions = str(PROJECT / "manifests" / "crd")
-    _shown("kubectl", "--context", context, "apply", "--server-side", "-f", definitions)
-    print(f"kind has {imagebuild.NAME}. Take it down by: kind delete cluster --name {CLUSTER}")
+    print(f"kind has {imagebuild.NAME}: go on with `helm install`, as in README.md.")
+    print(f"Take it down by: kind delete cluster --name {CLUSTER}")
 
 
 def _shown(*command: str) -> None:
