@@ -12,7 +12,7 @@ from subprocess import PIPE
 
 import pytest
 
-from tests.testbed import binaries, cache, e2e, imagebuild, kind, leftovers, node, ociimage, session
+from tests.testbed import binaries, cache, e2e, imagebuild, kind, layers, leftovers, node, ociimage, session
 from tests.testbed.session import PROJECT
 from tests.testbed.shell import ProcessId, SetupError, run, stop
 
@@ -138,6 +138,12 @@ def test_a_program_that_is_not_installed_is_told() -> None:
         run("no-such-program")
 
 
+def test_a_program_that_hangs_is_told() -> None:
+    """What says nothing for too long is ended, and told with its words."""
+    with pytest.raises(SetupError, match=r"sleep 60: no answer within 0\.1 s"):
+        run("sleep", "60", seconds=0.1)
+
+
 def test_a_node_names_the_packages_that_it_lacks(monkeypatch: pytest.MonkeyPatch) -> None:
     """One sentence holds the whole apt-get line."""
     monkeypatch.setattr(node, "NEEDED", {"no-such-program": "such-a-package", "sh": "dash"})
@@ -171,6 +177,21 @@ def test_an_image_archive_holds_what_its_digests_say(tmp_path: Path) -> None:
     assert config["config"]["Entrypoint"] == ["python3"]
     assert "A=b" in config["config"]["Env"]
     assert config["rootfs"]["diff_ids"] == [f"sha256:{hashlib.sha256(layer.read_bytes()).hexdigest()}"]
+
+
+def test_a_layer_of_the_same_contents_has_the_same_bytes(tmp_path: Path) -> None:
+    """Owner, time and order of files leave no trace: what did not change is not imported again."""
+    digests: list[str] = []
+    for order in (("a", "b"), ("b", "a")):
+        root = tmp_path / order[0]
+        root.mkdir(mode=0o700)
+        for name in order:
+            (root / name).write_text(name)
+        (root / "a").chmod(0o755)
+        os.utime(root / "b", (len(digests), len(digests)))
+        layers._write_tar(root, tmp_path / f"{order[0]}.tar")
+        digests.append(hashlib.sha256((tmp_path / f"{order[0]}.tar").read_bytes()).hexdigest())
+    assert digests[0] == digests[1]
 
 
 def test_what_a_node_leaves_is_removed_and_nothing_else(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

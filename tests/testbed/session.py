@@ -58,10 +58,11 @@ class ControlPlane:
             raise SetupError("this control plane is shared: a test that stops it uses the fixture own_control_plane")
         return ApiServer(self._cluster)
 
-    def kubectl(self, *args: str, stdin: str | None = None, check: bool = True) -> str:
+    def kubectl(self, *args: str, stdin: str | None = None, check: bool = True, seconds: float = 120.0) -> str:
         """Run kubectl and return what it printed; where `check` is off, a failure's words count as that."""
         try:
-            return run(self._kubectl, *args, stdin=stdin, env={"KUBECONFIG": str(self.kubeconfig)})
+            env = {"KUBECONFIG": str(self.kubeconfig)}
+            return run(self._kubectl, *args, stdin=stdin, env=env, seconds=seconds)
         except SetupError as failed:
             if check:
                 raise

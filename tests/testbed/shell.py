@@ -90,8 +90,15 @@ def wait_for(what: str, ready: Callable[[], object], seconds: float = READY_SECO
         time.sleep(0.1)
 
 
-def run(*command: str, stdin: str | None = None, cwd: Path | None = None, env: Mapping[str, str] | None = None) -> str:
+def run(
+    *command: str,
+    stdin: str | None = None,
+    cwd: Path | None = None,
+    env: Mapping[str, str] | None = None,
+    seconds: float | None = None,
+) -> str:
     """Run a command to its end and return what it printed; a failure tells the command and its own words."""
+    told = " ".join(command)
     try:
         done = subprocess.run(
             command,
@@ -101,11 +108,14 @@ def run(*command: str, stdin: str | None = None, cwd: Path | None = None, env: M
             cwd=cwd,
             check=False,
             env={**os.environ, **(env or {})},
+            timeout=seconds,
         )
     except FileNotFoundError as missing:
         raise SetupError(f"{command[0]} is not installed: install it, or add its folder to PATH") from missing
+    except subprocess.TimeoutExpired as slow:
+        raise SetupError(f"{told}: no answer within {seconds:g} s") from slow
     if done.returncode:
-        raise SetupError(f"{' '.join(command)}: {(done.stderr or done.stdout).strip()}")
+        raise SetupError(f"{told}: {(done.stderr or done.stdout).strip()}")
     return done.stdout
 
 

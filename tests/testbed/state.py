@@ -16,6 +16,8 @@ from tests.testbed.shell import ProcessId, SetupError, kill, run, wait_for
 
 NETNS = "testbed"
 NODE = "node-1"
+KUBECTL_SECONDS = 60.0
+"""Far above anything seen: an API server that takes so long hangs."""
 POD_CIDR, SERVICE_CIDR, DNS_SERVICE = "10.244.0.0/24", "10.96.0.0/16", "10.96.0.10"
 
 
@@ -146,4 +148,4 @@ class Cluster:
     def kubectl(self, *arguments: str, stdin: str | None = None) -> str:
         """Run kubectl as the administrator and return what it printed."""
         command = [*self.inside, binaries.component("kubectl"), *arguments]
-        return run(*command, stdin=stdin, env={"KUBECONFIG": str(self.kubeconfig)})
+        return run(*command, stdin=stdin, env={"KUBECONFIG": str(self.kubeconfig)}, seconds=KUBECTL_SECONDS)
