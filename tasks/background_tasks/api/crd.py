@@ -47,7 +47,7 @@ def _task_definition() -> Body:
         _column("Ready", f"{_READY}.status", "Whether it runs as declared."),
         _column("Reason", f"{_READY}.reason", "What it is doing, or what is in the way."),
         _column("Last", ".status.lastRun.startedAt", "When the last run began.", type="date"),
-        _column("Next", ".status.nextRunTime", "When the next run begins."),
+        _column("Next", ".status.nextRunTime", "When the next run begins."),  # as a date, a future shows as <invalid>
         _column("Worker", ".status.worker", "Who acts for it."),
         _column("Age", ".metadata.creationTimestamp", "Since when it exists.", type="date"),
         _column("Pool", ".spec.poolRef.name", "Which workers run it.", wide=True),
@@ -56,7 +56,7 @@ def _task_definition() -> Body:
         _column("Runs", ".status.runs.succeeded", "Runs that reached their end.", type="integer", wide=True),
     ]
     version = _version(_root(BackgroundTask, TaskSpec, TaskStatus), columns)
-    version["selectableFields"] = [{"jsonPath": ".spec.poolRef.name"}]
+    version["selectableFields"] = [{"jsonPath": ".spec.poolRef.name"}]  # so that workers watch their own pool's only
     return _definition(names.TASK_KIND, "bgt", version)
 
 
@@ -72,8 +72,10 @@ def _pool_definition() -> Body:
     ]
     root = _root(WorkerPool, PoolSpec, PoolStatus)
     root["properties"]["metadata"]["properties"] = {"name": {"type": "string", "maxLength": POOL_NAME_LENGTH}}
-    plain = "metadata.name: has a '.', and a pool's name becomes a label; write small letters, digits and inner '-'"
-    root[VALIDATIONS] = [rule('!self.metadata.name.contains(".")', plain)]
+    plain = "has a '.', and the name of a pool becomes a label; write small letters, digits and inner '-'"
+    root[VALIDATIONS] = [
+        rule('!self.metadata.name.contains(".")', plain, at=".metadata.name", shown="self.metadata.name")
+    ]
     version = _version(root, columns)
     version["subresources"]["scale"] = {
         "specReplicasPath": ".spec.replicas",

@@ -42,7 +42,7 @@ class _Translation:
         default = _default(merged)
         if default is not None:
             made["default"] = default
-            made["description"] = _with_default(made.get("description", ""), default)
+            made["description"] = made.get("description", "") + default_words(default)
         made |= {key: value for key, value in merged.items() if key.startswith("x-")}
         return made | self._inside(merged)
 
@@ -81,9 +81,9 @@ def _without_nothing(value: Any) -> Any:
     return None if value in ("", []) else value
 
 
-def _with_default(description: str, default: Any) -> str:
-    """Tell the default, which `kubectl explain` does not show."""
+def default_words(default: Any) -> str:
+    """Tell a default, which `kubectl explain` does not show; the defaults of an object are told at its fields."""
     if isinstance(default, dict | list):
-        return description
+        return ""
     told = str(default).lower() if isinstance(default, bool) else str(default)
-    return f"{description} Default: {told}."
+    return f" Default: {told}."

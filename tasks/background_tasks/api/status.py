@@ -9,6 +9,8 @@ from typing import Annotated, Any
 from pydantic import BaseModel, ConfigDict, Field
 from pydantic.alias_generators import to_camel
 
+from background_tasks.domain.model import Outcome
+
 MAX_CONDITIONS = 16
 MAX_HISTORY = 20
 
@@ -55,7 +57,7 @@ class ShownRun(Shown):
     scheduled_for: Time | None = Field(None, description="The fire time: when it was due.")
     started_at: Time | None = Field(None, description="When it began.")
     ended_at: Time | None = Field(None, description="When it ended.")
-    outcome: Word | None = Field(None, description="Succeeded, Failed, TimedOut, Cancelled, Skipped or Lost.")
+    outcome: Word | None = Field(None, description=f"How it ended: {', '.join(Outcome)}.")
     attempt: Count | None = Field(None, description="The attempt that gave the outcome; 1 is the first.")
     lateness: Spelled | None = Field(None, description="startedAt minus scheduledFor, such as 120ms.")
     reason: Word | None = Field(None, description="Why it ended so, in one word, where the outcome does not say it.")
