@@ -22,6 +22,7 @@ PREFIX = "BGTASKS_OPERATOR_"
 PULL_POLICIES = ("Always", "IfNotPresent", "Never")
 LOG_LEVELS = ("debug", "info", "warning", "error")
 IMAGE_LENGTH = 512
+LAST_PORT = 65_535
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,6 +44,8 @@ class Settings:
     default_pool: Mapping[str, Any] | None = None
     """BGTASKS_OPERATOR_DEFAULT_POOL: JSON, the `spec` of the pool `default` that is made on demand; `{}` where nothing
     is said. None (JSON `null`): none is made."""
+    port: int = 8081
+    """BGTASKS_OPERATOR_PORT: probes and metrics; 0: any free one."""
     log_level: str = "info"
     """BGTASKS_OPERATOR_LOG_LEVEL."""
 
@@ -58,6 +61,7 @@ class Settings:
             pod_uid=reader.read("POD_UID", str, None),
             watch_namespaces=reader.read("WATCH_NAMESPACES", _namespaces, ()),
             default_pool=reader.read("DEFAULT_POOL", _pool_spec, {}),
+            port=reader.read("PORT", _port, 8081),
             log_level=reader.read("LOG_LEVEL", _one_of(LOG_LEVELS), "info"),
         )
         if reader.faults:
@@ -94,6 +98,12 @@ def _image(text: str) -> str:
     if len(text.split()) > 1 or len(text) > IMAGE_LENGTH:
         raise ValueError("is no image; write one such as registry.example/background-tasks:0.1.0")
     return text
+
+
+def _port(text: str) -> int:
+    if not (text.isascii() and text.isdecimal() and int(text) <= LAST_PORT):
+        raise ValueError(f"is no port; write a number from 0 to {LAST_PORT}")
+    return int(text)
 
 
 def _one_of(known: Sequence[str]) -> Callable[[str], str]:
