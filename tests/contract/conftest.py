@@ -1,14 +1,20 @@
-"""The world behind the Kubernetes backend of member leases and slot tables: a real API server."""
+"""The world behind the Kubernetes backends of leases, slot tables, ledger and status: a real API server."""
 
+import asyncio
+import json
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager
 
 import pytest
 
+from background_tasks.api import names
+from background_tasks.domain.model import Interval, Policy, Schedule, Task, TaskUid
 from background_tasks.engine.clock import SystemClock
 from background_tasks.engine.membership import Store
 from background_tasks.leases.kubernetes import KubernetesLeases, open_kubernetes
 from background_tasks.services.kubernetes.client import Cluster, open_cluster
+from background_tasks.sinks.kubernetes import StatusStore
+from background_tasks.sinks.turns import Turns
 from tests.testbed.session import ControlPlane
 
 
@@ -38,3 +44,30 @@ async def kubernetes_leases(
     async with kubernetes_store(4) as (leases, _):
         assert isinstance(leases, KubernetesLeases)
         yield leases
+
+
+@pytest.fixture
+async def status_store(cluster: Cluster, namespace: str) -> AsyncIterator[StatusStore]:
+    """Keep ledger and statuses of a pool in its tasks' resources, without regard to a budget."""
+    store = StatusStore(
+        cluster, namespace=namespace, pool="default", worker="w", clock=SystemClock(), turns=Turns(burst=10_000)
+    )
+    async with asyncio.TaskGroup() as group:
+        work = group.create_task(store.work())
+        yield store
+        work.cancel()
+
+
+@pytest.fixture
+def declare(control_plane: ControlPlane, namespace: str) -> Callable[..., Task]:
+    """Apply a task as a person does, and return it as the engine knows it."""
+
+    def declare(name: str, interval: float = 60.0) -> Task:
+        metadata = {"name": name, "namespace": namespace}
+        spec = {"task": "c", "schedule": {"interval": f"{interval:g}s"}}
+        body = {"apiVersion": names.API_VERSION, "kind": names.TASK_KIND, "metadata": metadata, "spec": spec}
+        made = json.loads(control_plane.kubectl("create", "-f", "-", "-o", "json", stdin=json.dumps(body)))
+        policy = Policy(coroutine="c", schedule=Schedule(cadence=Interval(seconds=interval)))
+        return Task(uid=TaskUid(made["metadata"]["uid"]), name=f"{namespace}/{name}", policy=policy)
+
+    return declare

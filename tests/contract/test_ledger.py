@@ -1,5 +1,6 @@
-"""What every backend of the run ledger promises: the same exam for memory and Redis."""
+"""What every backend of the run ledger promises: the same exam for memory, Redis and a real API server."""
 
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
@@ -21,11 +22,13 @@ from background_tasks.domain.model import (
 from background_tasks.errors import Superseded, Unavailable
 from background_tasks.leases.redis import RedisLeases
 from background_tasks.services.redis import connect
+from background_tasks.sinks.kubernetes import StatusStore
 from background_tasks.sinks.memory import MemoryLedger
 from background_tasks.sinks.redis import RedisLedger, RedisStatusSink
 
 pytestmark = pytest.mark.contract
-type Ledger = MemoryLedger | RedisLedger
+type Ledger = MemoryLedger | RedisLedger | StatusStore
+type Pair = tuple[Task, Task]
 POLICY = Policy(coroutine="c", schedule=Schedule(cadence=Interval(seconds=60)))
 TASK = Task(uid=TaskUid("u-1 ü"), name="ns/task", policy=POLICY)
 NEIGHBOUR = replace(TASK, uid=TaskUid("u-2"))
@@ -65,57 +68,75 @@ def run(number: int, held: Fence | None = None) -> RunRecord:
     )
 
 
-@pytest.fixture(params=["memory", "redis"])
+@pytest.fixture(params=["memory", "redis", "kubernetes"])
 def ledger(request: pytest.FixtureRequest, redis: Redis, prefix: str) -> Ledger:
     """One pool's ledger, over each backend."""
+    if request.param == "kubernetes":
+        store: StatusStore = request.getfixturevalue("status_store")
+        return store
     return MemoryLedger() if request.param == "memory" else RedisLedger(redis, prefix)
 
 
-async def test_a_task_that_never_ran_is_absent(ledger: Ledger) -> None:
+@pytest.fixture
+def pair(request: pytest.FixtureRequest, ledger: Ledger) -> Pair:
+    """Two tasks that a ledger may be told of; in a cluster they exist."""
+    if isinstance(ledger, StatusStore):
+        declare: Callable[[str], Task] = request.getfixturevalue("declare")
+        return declare("task"), declare("neighbour")
+    return TASK, NEIGHBOUR
+
+
+async def test_a_task_that_never_ran_is_absent(ledger: Ledger, pair: Pair) -> None:
     """Absent is a fact: a failed read would raise."""
-    assert await ledger.load([TASK.uid]) == {}
+    task, _ = pair
+    assert await ledger.load([task.uid]) == {}
 
 
 @pytest.mark.parametrize("past", [FULL, Past()], ids=["every field", "no field"])
-async def test_a_past_comes_back_as_it_was_written(ledger: Ledger, past: Past) -> None:
+async def test_a_past_comes_back_as_it_was_written(ledger: Ledger, pair: Pair, past: Past) -> None:
     """To the last digit, and only for those who were asked about."""
-    await ledger.record(TASK, past, run(1))
-    await ledger.record(NEIGHBOUR, Past(fired_at=9.0), None)
-    assert await ledger.load([TASK.uid, TaskUid("nobody")]) == {TASK.uid: past}
+    task, neighbour = pair
+    await ledger.record(task, past, run(1))
+    await ledger.record(neighbour, Past(fired_at=9.0), None)
+    assert await ledger.load([task.uid, TaskUid("nobody")]) == {task.uid: past}
 
 
-async def test_thousands_of_pasts_are_read_at_once(ledger: Ledger) -> None:
+async def test_thousands_of_pasts_are_read_at_once(ledger: Ledger, pair: Pair) -> None:
     """More tasks than one reading takes."""
-    uids = [TaskUid(f"u{number}") for number in range(1201)]
-    for uid in uids[::400]:
-        await ledger.record(replace(TASK, uid=uid), Past(failures=1), None)
-    assert set(await ledger.load(uids)) == set(uids[::400])
+    task, neighbour = pair
+    uids = [task.uid, *(TaskUid(f"u{number}") for number in range(1200)), neighbour.uid]
+    for known in pair:
+        await ledger.record(known, Past(failures=1), None)
+    assert set(await ledger.load(uids)) == {task.uid, neighbour.uid}
 
 
-async def test_a_run_that_began_and_never_ended_is_seen_by_the_next_holder(ledger: Ledger) -> None:
+async def test_a_run_that_began_and_never_ended_is_seen_by_the_next_holder(ledger: Ledger, pair: Pair) -> None:
     """Its past says so: started after it ended. What that means is the engine's to decide."""
-    await ledger.record(TASK, Past(ended_at=50.0, started_at=100.0), None, fence=fence(1))
-    past = (await ledger.load([TASK.uid]))[TASK.uid]
+    task, _ = pair
+    await ledger.record(task, Past(ended_at=50.0, started_at=100.0), None, fence=fence(1))
+    past = (await ledger.load([task.uid]))[task.uid]
     assert (past.started_at, past.ended_at) == (100.0, 50.0)
 
 
-async def test_a_fire_time_is_claimed_once(ledger: Ledger) -> None:
+async def test_a_fire_time_is_claimed_once(ledger: Ledger, pair: Pair) -> None:
     """By whomever, under whichever newer fence; other fire times and tasks are not touched."""
+    task, neighbour = pair
     claims = [
-        await ledger.claim(TASK, 100.1, fence(1)),
-        await ledger.claim(TASK, 100.1, fence(2)),
-        await ledger.claim(TASK, 160.1, fence(2)),
-        await ledger.claim(NEIGHBOUR, 100.1, None),
-        await ledger.claim(TASK, 100.1, None),
+        await ledger.claim(task, 100.1, fence(1)),
+        await ledger.claim(task, 100.1, fence(2)),
+        await ledger.claim(task, 160.1, fence(2)),
+        await ledger.claim(neighbour, 100.1, None),
+        await ledger.claim(task, 100.1, None),
     ]
     assert claims == [True, False, True, True, False]
 
 
-async def test_a_claim_outlives_many_later_ones(ledger: Ledger) -> None:
+async def test_a_claim_outlives_many_later_ones(ledger: Ledger, pair: Pair) -> None:
     """As many as any misfire policy reaches back."""
+    task, _ = pair
     fires = [float(number) for number in range(30)]
-    assert all([await ledger.claim(TASK, fire, None) for fire in fires])
-    assert not any([await ledger.claim(TASK, fire, None) for fire in fires])
+    assert all([await ledger.claim(task, fire, None) for fire in fires])
+    assert not any([await ledger.claim(task, fire, None) for fire in fires])
 
 
 @pytest.mark.parametrize(
@@ -125,51 +146,58 @@ async def test_a_claim_outlives_many_later_ones(ledger: Ledger) -> None:
         pytest.param(fence(99, realm="r1"), id="a realm that was replaced, whatever its epoch"),
     ],
 )
-async def test_an_older_fence_writes_nothing(ledger: Ledger, late: Fence) -> None:
+async def test_an_older_fence_writes_nothing(ledger: Ledger, pair: Pair, late: Fence) -> None:
     """Past and claim are refused together, and stay as the newer holder left them."""
-    await ledger.record(TASK, Past(), run(1, fence(1)))
+    task, _ = pair
+    await ledger.record(task, Past(), run(1, fence(1)))
     newer = fence(8) if late.epoch == 7 else fence(1, realm="r2")
-    await ledger.record(TASK, FULL, run(2, newer))
+    await ledger.record(task, FULL, run(2, newer))
     for write in (
-        ledger.record(TASK, Past(failures=9), run(3, late)),
-        ledger.record(TASK, Past(failures=9), None, fence=late),
-        ledger.claim(TASK, 7.0, late),
+        ledger.record(task, Past(failures=9), run(3, late)),
+        ledger.record(task, Past(failures=9), None, fence=late),
+        ledger.claim(task, 7.0, late),
     ):
-        with pytest.raises(Superseded, match=r"ns/task: fence r1/3/.* came too late"):
+        with pytest.raises(Superseded, match=rf"{task.name}: fence r1/3/.* came too late"):
             await write
-    assert await ledger.load([TASK.uid]) == {TASK.uid: FULL}
-    assert await ledger.claim(TASK, 7.0, newer)
+    assert await ledger.load([task.uid]) == {task.uid: FULL}
+    assert await ledger.claim(task, 7.0, newer)
 
 
-async def test_fences_of_other_slots_do_not_matter(ledger: Ledger) -> None:
+async def test_fences_of_other_slots_do_not_matter(ledger: Ledger, pair: Pair) -> None:
     """Each slot counts for itself, and no fence at all is a worker that is alone."""
-    await ledger.record(TASK, Past(), run(1, fence(8)))
-    await ledger.record(NEIGHBOUR, FULL, run(2, fence(1, slot=4)))
-    await ledger.record(NEIGHBOUR, Past(failures=2), None)
-    assert await ledger.load([NEIGHBOUR.uid]) == {NEIGHBOUR.uid: Past(failures=2)}
+    task, neighbour = pair
+    await ledger.record(task, Past(), run(1, fence(8)))
+    await ledger.record(neighbour, FULL, run(2, fence(1, slot=4)))
+    await ledger.record(neighbour, Past(failures=2), None)
+    assert await ledger.load([neighbour.uid]) == {neighbour.uid: Past(failures=2)}
 
 
-async def test_a_run_without_a_past_leaves_what_is_remembered_alone(ledger: Ledger) -> None:
+async def test_a_run_without_a_past_leaves_what_is_remembered_alone(ledger: Ledger, pair: Pair) -> None:
     """Tasks that run on every worker share a uid and no past; an older fence tells no run either."""
-    await ledger.record(TASK, FULL, run(1, fence(8)))
-    await ledger.record(TASK, None, run(2))
-    await ledger.record(NEIGHBOUR, None, run(3))
+    task, neighbour = pair
+    await ledger.record(task, FULL, run(1, fence(8)))
+    await ledger.record(task, None, run(2))
+    await ledger.record(neighbour, None, run(3))
     with pytest.raises(Superseded):
-        await ledger.record(TASK, None, run(4, fence(7)))
+        await ledger.record(task, None, run(4, fence(7)))
+    assert await ledger.load([task.uid, neighbour.uid]) == {task.uid: FULL}
+    if isinstance(ledger, StatusStore):
+        return  # runs are kept in what is shown
     told = ledger.runs if isinstance(ledger, MemoryLedger) else (await ledger.runs_after(None))[0]
-    assert await ledger.load([TASK.uid, NEIGHBOUR.uid]) == {TASK.uid: FULL}
     assert [one.run_id for one in told] == ["w-1", "w-2", "w-3"]
 
 
-async def test_a_forgotten_task_never_ran(ledger: Ledger) -> None:
+@pytest.mark.parametrize("ledger", ["memory", "redis"], indirect=True)  # a resource takes its ledger along
+async def test_a_forgotten_task_never_ran(ledger: Ledger, pair: Pair) -> None:
     """Past and claims go; forgetting twice is fine; neighbours stay."""
-    await ledger.claim(TASK, 1.0, None)
-    await ledger.record(TASK, FULL, run(1))
-    await ledger.record(NEIGHBOUR, FULL, None)
-    await ledger.forget(TASK.uid)
-    await ledger.forget(TASK.uid)
-    assert await ledger.load([TASK.uid, NEIGHBOUR.uid]) == {NEIGHBOUR.uid: FULL}
-    assert await ledger.claim(TASK, 1.0, None)
+    task, neighbour = pair
+    await ledger.claim(task, 1.0, None)
+    await ledger.record(task, FULL, run(1))
+    await ledger.record(neighbour, FULL, None)
+    await ledger.forget(task.uid)
+    await ledger.forget(task.uid)
+    assert await ledger.load([task.uid, neighbour.uid]) == {neighbour.uid: FULL}
+    assert await ledger.claim(task, 1.0, None)
 
 
 async def test_redis_tells_runs_in_order_from_any_place(redis: Redis, prefix: str) -> None:
