@@ -120,7 +120,8 @@ def record_of(lease: Body) -> MemberRecord:
         raise ValueError(f"spec.holderIdentity is {_shown(holder)}, which is not whom the Lease is named after")
     return MemberRecord(
         member=MemberId(holder),
-        version=lease["metadata"]["resourceVersion"],
+        # Both: a server that is put back to a backup gives its numbers out a second time.
+        version=f"{lease['metadata']['resourceVersion']} {spec.get('renewTime')}",
         duration=_duration(spec.get("leaseDurationSeconds"), annotations.get(names.LEASE_DURATION)),
         leaving=annotations.get(names.LEASE_LEAVING) == "true",
     )

@@ -13,8 +13,9 @@ duration, and both act. So two rules stand before every answer from a `LeaseCach
 
 Rule 2 measures from when this cache first held a version, which is never later than when its reader was first shown
 it: so no version comes twice, and none goes back while the server's own count goes forward. A list may be overtaken by
-the watch; it then only proves, as the cache is ahead of it. A list that is older than what we knew when we asked for it
-shows a server that was put back to a backup: the cache begins anew, and nobody in it has been heard.
+the watch; it then only proves, as the cache is ahead of it. A list that is older than what we knew when we asked for
+it, or that shows a Lease as it cannot be by what we know, comes from a server that was put back to a backup: the cache
+begins anew, and nobody in it has been heard.
 """
 
 from collections.abc import Callable, Iterable, Mapping
@@ -140,14 +141,23 @@ class LeaseCache:
     def _replace(self, bodies: Iterable[Body], version: int, now: float) -> None:
         if version < self._told_to:
             return  # the watch was faster, and has told all of this
-        self._reach(version)
         bodies = list(bodies)
         there = {body["metadata"]["name"] for body in bodies}
+        if any(self._contradicts(body, version) for body in bodies):
+            self._begin_anew()
+        self._reach(version)
         gone = [name for name, known in self._entries.items() if known.version <= version and name not in there]
         for name in gone:
             del self._entries[name]
         for body in bodies:
             self._put(body, now, heard=body["metadata"]["name"] in self._entries)
+
+    def _contradicts(self, body: Body, version: int) -> bool:
+        """Say whether a list of that version shows a Lease of another past than ours."""
+        known, shown = self._entries.get(body["metadata"]["name"]), version_of(body)
+        if known is None or known.version > version:
+            return False
+        return shown < known.version or (shown == known.version and self._read(body) != known.record)
 
     def _put(self, body: Body, now: float, *, heard: bool) -> bool:
         name, version = body["metadata"]["name"], version_of(body)
