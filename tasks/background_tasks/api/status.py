@@ -107,6 +107,7 @@ class TaskStatus(Shown):
         description="What the next worker must know so that no fire time is doubled or lost. Written and read by "
         "workers; not for people, and no part of the API.",
         max_length=64,
+        json_schema_extra={"x-kubernetes-map-type": "atomic"},  # written whole: what a person added goes with it
     )
 
 

@@ -108,8 +108,8 @@ def body_of(uid: TaskUid, before: Seen, news: News, *, worker: str, ledger: bool
         status |= {"worker": worker, "slot": news.fence.slot}
     if fence is not None:
         status["fence"] = str(fence)
-    if ledger:
-        status["ledger"] = _ledger(before, news, fence)
+    if ledger and (kept := _ledger(before, news, fence)):
+        status["ledger"] = kept
     meta = {"namespace": before.namespace, "name": before.name, "uid": uid, "resourceVersion": before.version}
     return {"apiVersion": names.API_VERSION, "kind": names.TASK_KIND, "metadata": meta, "status": status}
 
