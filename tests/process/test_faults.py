@@ -260,8 +260,8 @@ def test_a_task_that_blocks_the_loop_is_named_and_keeps_its_lease(up: "Up", own:
 
 def shares(up: "Up") -> list[int]:
     """Count the slots of each holder."""
-    rows = [row for name, row in slots(up).items() if name.isdecimal()]
-    return sorted(Counter(row.partition(":")[2] for row in rows).values())
+    holders = [row.partition(":")[2] for name, row in slots(up).items() if name.isdecimal()]
+    return sorted(Counter(filter(None, holders)).values())
 
 
 def slots(up: "Up") -> dict[str, str]:
