@@ -12,7 +12,7 @@ from subprocess import PIPE
 
 import pytest
 
-from tests.testbed import binaries, cache, e2e, imagebuild, kind, layers, leftovers, node, ociimage, session
+from tests.testbed import binaries, cache, e2e, imagebuild, kind, layers, leftovers, node, ociimage, ownimage, session
 from tests.testbed.session import PROJECT
 from tests.testbed.shell import ProcessId, SetupError, run, stop
 
@@ -164,7 +164,7 @@ def test_an_image_archive_holds_what_its_digests_say(tmp_path: Path) -> None:
     with tarfile.open(layer, "w") as tar:
         tar.add(__file__, "app.py")
     image = ociimage.Image("localhost/app:1", (layer,), entrypoint=("python3",), env={"A": "b"})
-    ociimage.write(image, tmp_path / "image.tar")
+    ociimage.write(tmp_path / "image.tar", image)
     with tarfile.open(tmp_path / "image.tar") as archive:
         blobs = {name: file.read() for name in archive.getnames() if (file := archive.extractfile(name))}
     index = json.loads(blobs["index.json"])["manifests"][0]
@@ -192,6 +192,36 @@ def test_a_layer_of_the_same_contents_has_the_same_bytes(tmp_path: Path) -> None
         layers._write_tar(root, tmp_path / f"{order[0]}.tar")
         digests.append(hashlib.sha256((tmp_path / f"{order[0]}.tar").read_bytes()).hexdigest())
     assert digests[0] == digests[1]
+
+
+def test_an_image_of_ones_own_is_as_its_containerfile_says(tmp_path: Path) -> None:
+    """The example's folder becomes one layer more, below its own variables; the base stays as it is."""
+    base = ociimage.Image("localhost/base:1", (tmp_path / "base.tar",), env={"PATH": "/bin"})
+    own = ownimage.read(PROJECT / "examples/own-image", base, "localhost/own:1", tmp_path)
+    assert (own.reference, own.env) == ("localhost/own:1", {"PATH": "/bin", "PYTHONPATH": "/opt/tasks"})
+    assert own.layers[:1] == base.layers
+    with tarfile.open(own.layers[1]) as layer:
+        assert "opt/tasks/shop_tasks/__init__.py" in layer.getnames()
+
+
+def test_a_containerfile_that_takes_an_engine_is_told(tmp_path: Path) -> None:
+    """What cannot be written without an engine is refused by its word."""
+    (tmp_path / "Containerfile").write_text("FROM base\nRUN true\n")
+    with pytest.raises(SetupError, match="RUN is not written without an engine"):
+        ownimage.read(tmp_path, ociimage.Image("base", ()), "own:1", tmp_path)
+
+
+def test_images_of_one_archive_share_their_layers(tmp_path: Path) -> None:
+    """A layer that two images stand on is there once."""
+    layer = layers.folder(PROJECT / "examples", "opt", tmp_path / "layer.tar")
+    ociimage.write(tmp_path / "images.tar", *(ociimage.Image(f"localhost/{name}:1", (layer,)) for name in "ab"))
+    with tarfile.open(tmp_path / "images.tar") as archive:
+        entries = archive.getmembers()
+        index = archive.extractfile("index.json")
+        assert index
+        named = [each["annotations"]["io.containerd.image.name"] for each in json.load(index)["manifests"]]
+    assert named == ["localhost/a:1", "localhost/b:1"]
+    assert [entry.size for entry in entries].count(layer.stat().st_size) == 1
 
 
 def test_what_a_node_leaves_is_removed_and_nothing_else(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

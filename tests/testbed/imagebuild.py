@@ -7,16 +7,18 @@ import sys
 import tempfile
 import time
 import tomllib
+from collections.abc import Mapping
 from pathlib import Path
 
-from tests.testbed import layers, ociimage
+from tests.testbed import layers, ociimage, ownimage
 from tests.testbed.layers import HOME, PROJECT
 from tests.testbed.shell import SetupError
 
 VERSION = tomllib.loads((PROJECT / "pyproject.toml").read_text())["project"]["version"]
 NAME = f"background-tasks:{VERSION}"
 """What the chart asks for where nobody says otherwise, so that `make image` is all that its first command takes."""
-FULL_NAME = f"docker.io/library/{NAME}"
+LIBRARY = "docker.io/library"
+FULL_NAME = f"{LIBRARY}/{NAME}"
 """What a node makes of NAME when a pod asks for it."""
 ENGINES = ("docker", "podman", "buildah")
 ARCHIVE = PROJECT / "build" / "image.tar"
@@ -76,27 +78,33 @@ def works(engine: str) -> bool:
         return False
 
 
-def write_archive(out: Path) -> None:
-    """Write the image as an OCI archive, with no engine and no registry."""
+def write_archive(out: Path, own: Mapping[str, Path] | None = None) -> None:
+    """Write the image as an OCI archive, with no engine and no registry.
+
+    `own` are images on top of it that go into the same archive: a folder with a Containerfile by the image's reference.
+    """
     begun = time.monotonic()
-    print(f"writing {NAME} without an engine", flush=True)
-    uv = layers.find_uv((PROJECT / ".tools" / "bin" / "uv", PROJECT / ".venv" / "bin" / "uv"))
+    print(f"writing {', '.join((NAME, *(own or {})))} without an engine", flush=True)
     out.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory() as folder:
-        top = layers.project(uv, Path(folder) / "project.tar")
-        image = ociimage.Image(
-            FULL_NAME,
-            (layers.base(), layers.dependencies(uv), top),
-            entrypoint=("bgtasks",),
-            command=("--help",),
-            folder="/tmp",
-            env={
-                "PATH": f"/{HOME}/bin:{ociimage.PATHS}",
-                "PYTHONPATH": f"/{HOME}/project:/{HOME}/packages",
-                "PYTHONUNBUFFERED": "1",
-                "PYTHONDONTWRITEBYTECODE": "1",
-            },
-        )
-        ociimage.write(image, out)
+        image = _image(Path(folder))
+        more = [ownimage.read(path, image, f"{LIBRARY}/{name}", Path(folder)) for name, path in (own or {}).items()]
+        ociimage.write(out, image, *more)
     size = out.stat().st_size / 1e6
     print(f"{out}: {FULL_NAME}, {size:.0f} MB, {time.monotonic() - begun:.1f} s", flush=True)
+
+
+def _image(scratch: Path) -> ociimage.Image:
+    uv = layers.find_uv((PROJECT / ".tools" / "bin" / "uv", PROJECT / ".venv" / "bin" / "uv"))
+    return ociimage.Image(
+        FULL_NAME,
+        (layers.base(), layers.dependencies(uv), layers.project(uv, scratch / "project.tar")),
+        entrypoint=("bgtasks",),
+        command=("--help",),
+        folder="/tmp",
+        env={
+            "PATH": f"/{HOME}/bin:{ociimage.PATHS}",
+            "PYTHONUNBUFFERED": "1",
+            "PYTHONDONTWRITEBYTECODE": "1",
+        },
+    )

@@ -21,10 +21,11 @@ from tests.testbed.shell import SetupError, run
 
 PROJECT = Path(__file__).parents[2]
 LOCK = PROJECT / "requirements-image.lock"
-HOME = "opt/background-tasks"
-"""Where dependencies and project lie in the image; from the root, without its slash."""
 PYTHON = "3.13"
 """Debian trixie's."""
+HOME = "opt/background-tasks"
+"""A virtual environment at the place where the Containerfile has it; from the root, without its slash."""
+PACKAGES = f"{HOME}/lib/python{PYTHON}/site-packages"
 BASE = (
     "mmdebstrap",
     "--quiet",
@@ -36,7 +37,7 @@ BASE = (
     "--dpkgopt=path-include=/usr/share/doc/*/copyright",
     "trixie",
 )
-LAUNCHER = """#!/usr/bin/python3
+LAUNCHER = f"""#!/{HOME}/bin/python3
 from background_tasks.cli import main
 
 main()
@@ -52,7 +53,7 @@ def base() -> Path:
 
 def dependencies(uv: Path) -> Path:
     """Return the layer with what the image's lock names, checked against its hashes."""
-    key = _key(LOCK.read_text(), PYTHON, platform.machine(), str(_python(uv) is not None))
+    key = _key(LOCK.read_text(), PACKAGES, platform.machine(), str(_python(uv) is not None))
     told = "installing the image's dependencies once, about 20 seconds"
     folder = cache.root() / f"image-packages-{key}"
     return cache.made_once(folder, lambda draft: _write_dependencies(uv, draft), told) / "layer.tar"
@@ -60,7 +61,7 @@ def dependencies(uv: Path) -> Path:
 
 def _write_dependencies(uv: Path, folder: Path) -> None:
     with tempfile.TemporaryDirectory() as stage:
-        packages = Path(stage) / HOME / "packages"
+        packages = Path(stage) / PACKAGES
         where = ("--target", str(packages), "--python-version", PYTHON, "--python-platform", _wheels())
         strict = ("--require-hashes", "--no-deps", "--only-binary", ":all:", "--link-mode", "copy")
         run(str(uv), "pip", "install", "--quiet", *where, *strict, "--requirement", str(LOCK))
@@ -77,14 +78,24 @@ def project(uv: Path, out: Path) -> Path:
         run(str(uv), "build", "--quiet", "--wheel", "--out-dir", str(wheels), str(PROJECT))
         for wheel in wheels.glob("*.whl"):
             with zipfile.ZipFile(wheel) as packed:
-                packed.extractall(stage / HOME / "project")
+                packed.extractall(stage / PACKAGES)
         commands = stage / HOME / "bin"
         commands.mkdir()
         (commands / "bgtasks").write_text(LAUNCHER)
         (commands / "bgtasks").chmod(0o755)
-        (commands / "python").symlink_to("/usr/bin/python3")  # `python` is what the Containerfile's image calls it
+        for name in ("python", "python3"):
+            (commands / name).symlink_to("/usr/bin/python3")
+        (stage / HOME / "pyvenv.cfg").write_text("home = /usr/bin\ninclude-system-site-packages = false\n")
         _compile(uv, stage)
         _write_tar(stage, out)
+    return out
+
+
+def folder(source: Path, where: str, out: Path) -> Path:
+    """Write a layer with a copy of a folder, as COPY does; `where` is a path from the root, without its slash."""
+    with tempfile.TemporaryDirectory() as stage:
+        shutil.copytree(source, Path(stage) / where, ignore=shutil.ignore_patterns("__pycache__"))
+        _write_tar(Path(stage), out)
     return out
 
 

@@ -129,7 +129,7 @@ def _load_pause(folder: Path) -> None:
     run("gcc", "-Os", "-static", "-s", "-o", str(build / "pause"), str(source))
     run("tar", "-C", str(build), "-cf", str(build / "layer.tar"), "pause")
     image = ociimage.Image(PAUSE, layers=(build / "layer.tar",), entrypoint=("/pause",))
-    ociimage.write(image, build / "image.tar")
+    ociimage.write(build / "image.tar", image)
     load(build / "image.tar")
 
 

@@ -30,22 +30,26 @@ class Image:
     env: Mapping[str, str] = field(default_factory=dict)
 
 
-def write(image: Image, out: Path) -> None:
-    """Write the archive; it appears whole or not at all."""
+def write(out: Path, *images: Image) -> None:
+    """Write an archive of one or more images; it appears whole or not at all. A layer that they share is there once."""
     draft = out.with_name(f"{out.name}.new")
     with tarfile.open(draft, "w") as archive:
-        layers = [_add_layer(archive, path) for path in image.layers]
-        config = _add(archive, "application/vnd.oci.image.config.v1+json", _config(image, layers))
-        media = "application/vnd.oci.image.manifest.v1+json"
-        listed = {"schemaVersion": 2, "mediaType": media, "config": config, "layers": layers}
-        manifest = _add(archive, media, listed)
-        manifest["annotations"] = {
-            "io.containerd.image.name": image.reference,
-            "org.opencontainers.image.ref.name": image.reference.rpartition(":")[2],
-        }
-        _add_file(archive, "index.json", json.dumps({"schemaVersion": 2, "manifests": [manifest]}).encode())
+        layers = {path: _add_layer(archive, path) for path in dict.fromkeys(sum((each.layers for each in images), ()))}
+        manifests = [_add_image(archive, each, [layers[path] for path in each.layers]) for each in images]
+        _add_file(archive, "index.json", json.dumps({"schemaVersion": 2, "manifests": manifests}).encode())
         _add_file(archive, "oci-layout", b'{"imageLayoutVersion":"1.0.0"}')
     draft.replace(out)
+
+
+def _add_image(archive: tarfile.TarFile, image: Image, layers: list[dict[str, object]]) -> dict[str, object]:
+    config = _add(archive, "application/vnd.oci.image.config.v1+json", _config(image, layers))
+    media = "application/vnd.oci.image.manifest.v1+json"
+    manifest = _add(archive, media, {"schemaVersion": 2, "mediaType": media, "config": config, "layers": layers})
+    manifest["annotations"] = {
+        "io.containerd.image.name": image.reference,
+        "org.opencontainers.image.ref.name": image.reference.rpartition(":")[2],
+    }
+    return manifest
 
 
 def _config(image: Image, layers: list[dict[str, object]]) -> dict[str, object]:
