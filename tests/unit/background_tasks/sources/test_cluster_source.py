@@ -192,6 +192,15 @@ async def test_a_document_that_is_no_task_is_refused_and_its_good_version_stays(
     assert words(events) == ["u1/1", "u2/1", "synced", refused, "u1/3", refused, "-u1"]
 
 
+async def test_a_mistake_that_is_undone_is_told(source: ClusterSource) -> None:
+    """The task is what it was, and is told all the same: whoever shows the refusal may drop it."""
+    wrong = with_meta(body(), annotations={names.PAUSED_UNTIL: "noon"})
+
+    events = await told(source, Listed((body(),)), Changed(wrong), Changed(body()))
+
+    assert [word[:4] for word in words(events)] == ["u1/1", "sync", "!u1 ", "u1/1"]
+
+
 @pytest.mark.parametrize(
     ("wrong", "field"),
     [
