@@ -15,7 +15,7 @@ from background_tasks.api.rules import VALIDATIONS
 
 _HEAD = """# Resources
 Every field of `BackgroundTask` and `WorkerPool`, group `background-tasks.dev`, version `v1alpha1`; `kubectl explain`
-tells the same, and files on a laptop have the same fields. Made by `make manifests` from the models; changes belong there.
+tells the same, and files on a laptop have the same fields. Made by `make manifests` from the models: change those.
 
 ```sh
 kubectl apply --server-side -f manifests/crd         # once per cluster; the chart does it too
