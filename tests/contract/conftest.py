@@ -4,6 +4,7 @@ import asyncio
 import json
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager
+from typing import Any
 
 import pytest
 
@@ -15,6 +16,7 @@ from background_tasks.leases.kubernetes import KubernetesLeases, open_kubernetes
 from background_tasks.services.kubernetes.client import Cluster, open_cluster
 from background_tasks.sinks.kubernetes import StatusStore
 from background_tasks.sinks.turns import Turns
+from tests.contract.kubernetes_world import Meddler
 from tests.testbed.session import ControlPlane
 
 
@@ -71,3 +73,42 @@ def declare(control_plane: ControlPlane, namespace: str) -> Callable[..., Task]:
         return Task(uid=TaskUid(made["metadata"]["uid"]), name=f"{namespace}/{name}", policy=policy)
 
     return declare
+
+
+@pytest.fixture
+def meddler(cluster: Cluster) -> Meddler:
+    """Stand between a backend and the session's API server."""
+    return Meddler(cluster)
+
+
+@pytest.fixture
+async def follow() -> AsyncIterator[Callable[[KubernetesLeases], None]]:
+    """Keep the watches of what is given, until the test ends."""
+    async with asyncio.TaskGroup() as group:
+        following: list[asyncio.Task[None]] = []
+        yield lambda leases: following.append(group.create_task(leases.follow()))
+        for one in following:
+            one.cancel()
+
+
+@pytest.fixture
+def said() -> list[str]:
+    """What was reported."""
+    return []
+
+
+@pytest.fixture
+def make(meddler: Meddler, namespace: str, said: list[str]) -> Callable[..., KubernetesLeases]:
+    """Make a backend of pool `p` without watches, in a namespace of the test's own."""
+
+    def make(**options: Any) -> KubernetesLeases:
+        given = {
+            "namespace": namespace,
+            "pool": "p",
+            "slots": 4,
+            "clock": SystemClock(),
+            "report": said.append,
+        } | options
+        return KubernetesLeases(meddler, **given)  # type: ignore[arg-type]  # it stands before one
+
+    return make
