@@ -26,6 +26,8 @@ class Meddler:
         """The next call of this kind is not made, and fails so."""
         self.unanswered: set[str] = set()
         """The next call of this kind is made, and its answer is lost."""
+        self.stuck: set[str] = set()
+        """The next call of this kind is made, and its answer never comes."""
 
     def __getattr__(self, name: str) -> Any:
         """Stand before every method but `watch`."""
@@ -41,6 +43,9 @@ class Meddler:
         if kind in self.unanswered:
             self.unanswered.remove(kind)
             raise Ambiguous(f"kubernetes: {kind}: the connection broke; it may have happened")
+        if kind in self.stuck:
+            self.stuck.remove(kind)
+            await asyncio.Event().wait()
         return answer
 
 
