@@ -25,6 +25,8 @@ from background_tasks.domain.schedule import after, before, due_from, floor_of, 
 
 CLOCK_BACK_S = 10800.0
 """A served fire time this far ahead means that the clock was set back for good (cron's convention: three hours)."""
+SAME_START_S = 10.0
+"""Workers that come up together may each have an instant of their own for it: so far apart it is one start."""
 
 _GRID = (Reason.GRID,)
 _CRON = (Reason.CRON,)
@@ -162,7 +164,8 @@ def by_start(task: Task, past: Past, now: float, draw: float, up_since: float | 
     assert isinstance(cadence, OnStart)
     up = now if up_since is None else up_since
     last = past.fired_at
-    if last is not None and up_since is not None and last >= up_since and last - now < CLOCK_BACK_S:
+    since = None if up_since is None else up_since - SAME_START_S
+    if last is not None and since is not None and last >= since and last - now < CLOCK_BACK_S:
         return never(past, Reason.POOL_UP)
     if last is not None and up_since is None:
         rested = now - max(last, past.ended_at or last) > max(cadence.cooldown, MISSED_GRACE_S)

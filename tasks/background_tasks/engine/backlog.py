@@ -66,6 +66,11 @@ class Backlog[K, V]:
         """Whether everything is settled."""
         return not self.waiting and not self.at_work
 
+    async def emptied(self) -> None:
+        """Return when everything is settled."""
+        while not self.is_empty:
+            await self.progress()
+
     async def progress(self) -> None:
         """Return after some work was settled or dropped."""
         await self._progress.wait()

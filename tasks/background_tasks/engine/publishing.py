@@ -114,6 +114,5 @@ class StatusWriter:
                 self._usual.put(record.task.uid, record)
         async with hurried(self._sink):
             with self._budget.lifted():
-                for backlog in (self._urgent, self._usual):
-                    while not backlog.is_empty:
-                        await backlog.progress()
+                await self._urgent.emptied()
+                await self._usual.emptied()

@@ -135,12 +135,15 @@ async def open_kubernetes(
     pod_name: str | None = None,
     may_create: bool = True,
     report: Callable[[str], None] = _log.warning,
+    on_write: Callable[[str], None] = lambda resource: None,
 ) -> AsyncIterator[tuple[MemberLease, SlotTable]]:
     """Open connections of one's own to a pool's leases, in the calling loop, and follow them.
 
     `namespace`: that of the pod, or of the kubeconfig's context. Raises `Refused` when no cluster is configured.
     """
-    async with open_cluster(kubeconfig=kubeconfig, context=context, timeout_s=CALL_TIMEOUT_S) as cluster:
+    async with open_cluster(
+        kubeconfig=kubeconfig, context=context, timeout_s=CALL_TIMEOUT_S, on_write=on_write
+    ) as cluster:
         leases = KubernetesLeases(
             cluster, namespace=namespace or cluster.namespace, pool=pool, slots=slots, clock=clock,
             pod_uid=pod_uid, pod_name=pod_name, may_create=may_create, report=report,

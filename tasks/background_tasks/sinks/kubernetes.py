@@ -57,8 +57,7 @@ class StatusStore:
     """`ports.RunLedger` and `ports.StatusSink` over the API server. Run `work()` for as long as the worker lives.
 
     `address` finds a task that was never loaded or recorded; `verify` (`Membership.verify`) says whether a fence of a
-    realm that a resource has not seen yet still holds. Without `ledger` only statuses are written. `on_write` hears of
-    each write, for metrics.
+    realm that a resource has not seen yet still holds. Without `ledger` only statuses are written.
     """
 
     def __init__(
@@ -73,7 +72,6 @@ class StatusStore:
         ledger: bool = True,
         verify: Callable[[Fence], Awaitable[None]] | None = None,
         report: Callable[[str], None] = _log.warning,
-        on_write: Callable[[], None] = lambda: None,
         turns: Turns | None = None,
     ) -> None:
         self._clock = clock
@@ -91,7 +89,6 @@ class StatusStore:
             address=address,
             verify=verify,
             report=self._report_once,
-            on_write=on_write,
         )
 
     async def work(self) -> None:

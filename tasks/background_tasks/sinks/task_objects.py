@@ -56,7 +56,6 @@ class TaskObjects:
         address: Callable[[TaskUid], Address | None],
         verify: Callable[[Fence], Awaitable[None]] | None,
         report: Callable[[str], None],
-        on_write: Callable[[], None],
     ) -> None:
         self._cluster = cluster
         self._namespace = namespace
@@ -66,7 +65,6 @@ class TaskObjects:
         self._address = address
         self._verify = verify
         self._report = report
-        self._on_write = on_write
         self._objects: dict[TaskUid, _Object] = {}
         self._successions: set[tuple[str, str]] = set()
         """(older realm, newer realm), as the slot table said."""
@@ -167,7 +165,6 @@ class TaskObjects:
     async def _apply(self, uid: TaskUid, known: _Object, before: Seen, news: News) -> bool:
         """Write over one version. False: there is another one by now."""
         body = body_of(uid, before, news, worker=self._worker, ledger=self._ledger)
-        self._on_write()
         try:
             with _mendable():
                 answer = await self._cluster.apply(

@@ -19,6 +19,8 @@ MAX_TASKS = 2_000
 """Up to so many tasks each has a gauge of its own."""
 WORST_TASKS = 100
 """Beyond, only those have one whose last success is the longest ago."""
+WRITTEN = ("backgroundtasks", "leases", "configmaps")
+"""What a worker writes to the control plane: statuses, its lease, claims of slots."""
 DURATION_S = (0.001, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0, 900.0, 3600.0)
 LATENESS_S = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.25, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0, 60.0, 300.0)
 RENEWAL_S = (0.001, 0.005, 0.01, 0.05, 0.1, 0.25, 0.5, 1.0, 2.0, 4.0, 8.0)
@@ -67,7 +69,7 @@ class Metrics(Collector):
         self._renewals_failed = 0
         self._armed = 0
         self._slots = 0
-        self._writes = 0
+        self._writes = dict.fromkeys(WRITTEN, 0)
         self._registry = CollectorRegistry()
         self._registry.register(self)
         ProcessCollector(registry=self._registry)
@@ -108,9 +110,9 @@ class Metrics(Collector):
         self._renewal.observe(seconds)
         self._renewals_failed += not ok
 
-    def api_written(self, count: int = 1) -> None:
-        """So many writes went to the control plane; called by sinks and leases, not by the engine."""
-        self._writes += count
+    def api_written(self, resource: str) -> None:
+        """A write to the control plane was sent; each resource is written by one thread."""
+        self._writes[resource] = self._writes.get(resource, 0) + 1
 
     def forget(self, task: str) -> None:
         """A task is gone: no gauge of it stays."""
@@ -132,7 +134,7 @@ class Metrics(Collector):
         yield self._counter("runs", "Runs by outcome.", "outcome", self._outcomes)
         yield self._counter("skips", "Fire times without a run, by reason.", "reason", self._skips)
         yield self._counter("lease_renew_failures", "Renewals that did not hold.", "", {"": self._renewals_failed})
-        yield self._counter("api_writes", "Writes to the control plane.", "", {"": self._writes})
+        yield self._counter("api_writes", "Writes to the control plane.", "resource", dict(self._writes))
         yield self._gauge("armed", "Tasks that are filed for their next run.", self._armed)
         yield self._gauge("running", "Runs that are going on.", len(self._running))
         yield self._gauge("slots_held", "Slots that this worker may act for.", self._slots)

@@ -1,14 +1,15 @@
-"""When the pool came up, kept in its store for as long as any worker of it lives: `onStart` tasks ask for it.
+"""When the pool came up, kept where its leases are for as long as any worker of it lives: `onStart` tasks ask for it.
 
 Not here: what follows from it (`domain`). A worker that joins later, or takes a slot over, finds the pool up already.
 """
 
 import asyncio
+from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING
 
 import structlog
 
-from background_tasks.errors import Unavailable
+from background_tasks.errors import Refused, Unavailable
 from background_tasks.leases.redis import pool_prefix
 from background_tasks.ports import Clock
 from background_tasks.services.redis import Script
@@ -32,6 +33,9 @@ return found
 """,
     "mark the pool as up",
 )
+
+FIRST_PAUSE_S = 0.5
+LONGEST_PAUSE_S = 5.0
 
 log = structlog.get_logger("background_tasks.worker")
 
@@ -59,3 +63,18 @@ class PoolStart:
         while True:
             await asyncio.sleep(self._lives / 4)
             await self.since()
+
+
+async def pool_up_since(ask: Callable[[float], Awaitable[float]], clock: Clock) -> float:
+    """Return when the pool came up, by its members' Leases (`ask(now)`); waits for an API server that is away.
+
+    Without it no task is known either, so nothing waits for this alone.
+    """
+    pause = FIRST_PAUSE_S
+    while True:
+        try:
+            return await ask(clock.wall())
+        except (Unavailable, Refused) as error:
+            log.warning("the API server does not say whether the pool is up; the worker waits", error=str(error))
+        await asyncio.sleep(pause * (0.5 + clock.draw() / 2))
+        pause = min(LONGEST_PAUSE_S, pause * 2)

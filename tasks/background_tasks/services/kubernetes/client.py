@@ -27,15 +27,19 @@ LIST_ATTEMPTS = 3
 
 @asynccontextmanager
 async def open_cluster(
-    *, kubeconfig: Path | None = None, context: str | None = None, timeout_s: float = CALL_TIMEOUT_S
+    *,
+    kubeconfig: Path | None = None,
+    context: str | None = None,
+    timeout_s: float = CALL_TIMEOUT_S,
+    on_write: Callable[[str], None] = lambda resource: None,
 ) -> AsyncIterator["Cluster"]:
     """Open connections to a cluster in the calling loop: the pod's own, else a kubeconfig's (`KUBECONFIG`, ~/.kube).
 
     `timeout_s` is the deadline of each call (and of each page of a list). Nothing is asked before the first call.
-    Raises `Refused` when no cluster is configured.
+    `on_write` hears of each write that is sent, by its resource. Raises `Refused` when no cluster is configured.
     """
     access = await find_access(kubeconfig, context)
-    async with open_wire(access, timeout_s=timeout_s) as wire:
+    async with open_wire(access, timeout_s=timeout_s, on_write=on_write) as wire:
         yield Cluster(wire, namespace=access.namespace)
 
 

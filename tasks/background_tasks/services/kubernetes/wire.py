@@ -2,7 +2,7 @@
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from typing import Any
 from urllib.parse import urlencode
@@ -32,12 +32,17 @@ class Connections(RESTClientObject):
 
 
 @asynccontextmanager
-async def open_wire(access: Access, *, timeout_s: float) -> AsyncIterator["Wire"]:
-    """Open connections in the calling loop; the first request makes the first of them."""
+async def open_wire(
+    access: Access, *, timeout_s: float, on_write: Callable[[str], None] = lambda resource: None
+) -> AsyncIterator["Wire"]:
+    """Open connections in the calling loop; the first request makes the first of them.
+
+    `on_write` hears of each write that is sent, by its resource, such as `leases`.
+    """
     with usable("the certificates of the kubeconfig or the pod"):
         connections = Connections(access.configuration)
     try:
-        yield Wire(access, connections, timeout_s=timeout_s)
+        yield Wire(access, connections, timeout_s=timeout_s, on_write=on_write)
     finally:
         await connections.close()
 
@@ -45,7 +50,15 @@ async def open_wire(access: Access, *, timeout_s: float) -> AsyncIterator["Wire"
 class Wire:
     """Requests to one API server. Raises what `errors` draws."""
 
-    def __init__(self, access: Access, connections: Connections, *, timeout_s: float) -> None:
+    def __init__(
+        self,
+        access: Access,
+        connections: Connections,
+        *,
+        timeout_s: float,
+        on_write: Callable[[str], None] = lambda resource: None,
+    ) -> None:
+        self._on_write = on_write
         self._access = access
         self._connections = connections
         self._total_s = timeout_s
@@ -63,6 +76,8 @@ class Wire:
         """Send a request and read its answer, an object."""
         doing, write = f"{method.lower()} {_short(path)}", method != "GET"
         timeout = aiohttp.ClientTimeout(total=self._total_s, connect=self._connect_s)
+        if write:
+            self._on_write(_resource(path))
         with kubernetes_errors(doing, write=write):
             async with self._answer(method, path, body, query=query, kind=kind, timeout=timeout) as answer:
                 await _check(answer, doing, write=write)
@@ -136,3 +151,9 @@ async def _check(answer: aiohttp.ClientResponse, doing: str, *, write: bool = Fa
 def _short(path: str) -> str:
     """Drop what every path begins with: `/apis/apps/v1/namespaces/n/deployments/d` is `namespaces/n/deployments/d`."""
     return path.split("/", 3 if path.startswith("/api/") else 4)[-1]
+
+
+def _resource(path: str) -> str:
+    """Name the resource that a path leads to: `/apis/apps/v1/namespaces/n/deployments/d` is `deployments`."""
+    parts = _short(path).split("/")
+    return parts[2] if parts[0] == "namespaces" and len(parts) > 2 else parts[0]

@@ -225,6 +225,14 @@ def test_an_on_start_task_runs_once_for_each_time_its_pool_comes_up() -> None:
     assert plan(declared, after, up + 603, 0.0, up_since=up + 603).fire == up + 606
 
 
+def test_workers_that_come_up_together_are_one_start() -> None:
+    """A task that moves between them is not run again, whose instant however was the earlier."""
+    declared, up = task(OnStart(cooldown=0)), T0 + 100
+
+    assert plan(declared, ran(up), up + 5, 0.0, up_since=up + 0.8).fire is None
+    assert plan(declared, ran(up), up + 60, 0.0, up_since=up + 60).fire == up + 60
+
+
 def test_without_a_start_known_an_on_start_task_rests_for_its_cooldown() -> None:
     """A plan right after its run asks for no other, even with no cooldown at all."""
     declared = task(OnStart(cooldown=0))

@@ -75,10 +75,12 @@ def test_what_is_told_besides_runs_is_shown() -> None:
     metrics.blocked("team/work", 0.3, "stack")
     metrics.lease_renewed(0.02, True)
     metrics.lease_renewed(2.0, False)
-    metrics.api_written(4)
+    for resource in ("leases", "leases", "backgroundtasks"):
+        metrics.api_written(resource)
     seen = read(metrics)
 
-    assert (seen["bgtasks_armed"], seen["bgtasks_slots_held"], seen["bgtasks_api_writes_total"]) == (12, 3, 4)
+    writes = [seen[f"bgtasks_api_writes_total{{'resource': '{name}'}}"] for name in ("leases", "backgroundtasks")]
+    assert (seen["bgtasks_armed"], seen["bgtasks_slots_held"], writes) == (12, 3, [2, 1])
     assert seen["bgtasks_skips_total{'reason': 'Overlap'}"] == 1
     assert seen["bgtasks_loop_block_seconds_count"] == 1
     assert (seen["bgtasks_lease_renew_seconds_count"], seen["bgtasks_lease_renew_failures_total"]) == (2, 1)
