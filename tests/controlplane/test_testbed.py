@@ -69,6 +69,7 @@ def test_down_leaves_no_process_and_no_file(launch: Launcher, tmp_path: Path, as
     commands = [Path(f"/proc/{each.pid}/cmdline").read_text().split("\0")[0] for each in started]
     assert commands == [f"{assets}/etcd", f"{assets}/kube-apiserver"]
     assert launch("run", "kubectl", "get", "--raw", "/readyz").stdout == "ok"
+    assert launch("load", "image.tar").stderr.endswith("has no node: start it by `up --node`\n")
     assert launch("down").returncode == 0
     assert not any(each.alive() for each in started)
     assert not folder.exists()

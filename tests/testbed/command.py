@@ -49,11 +49,20 @@ def _perform(options: argparse.Namespace) -> None:
             sys.stdin.buffer.read()  # until whoever started us closes it, in whichever way they end
             lifecycle.down(folder)
         case "dns":
-            node.refresh_names(Cluster.load(folder))
+            node.refresh_names(_with_node(folder))
         case "load":
+            _with_node(folder)
             node.load(options.image)
         case "run":
             _become(Cluster.load(folder), options.command)
+
+
+def _with_node(folder: Path) -> Cluster:
+    """Return the folder's cluster where it has a node: that of another folder is not ours to touch."""
+    cluster = Cluster.load(folder)
+    if not cluster.node:
+        raise SetupError(f"the cluster in {folder} has no node: start it by `up --node`")
+    return cluster
 
 
 def _become(cluster: Cluster, words: list[str]) -> None:

@@ -1,7 +1,8 @@
 #!/usr/bin/env python3
 """Run the end-to-end tests on a cluster with a node.
 
-e2e.py [PYTEST ARGUMENTS]   on the cluster that KUBECONFIG names, which has the project's image; where it
+e2e.py [PYTEST ARGUMENTS]   on the cluster that KUBECONFIG names, which has the project's image and shop-tasks:0.1.0
+                             (docs/image.md); where it
                             is not set, on a node of our own: root on Debian, missing packages come by apt-get
 """
 
@@ -25,6 +26,8 @@ LOGS = PROJECT / "build" / "e2e-logs"
 PYTEST = (sys.executable, "-m", "pytest")
 ALSO_NEEDED = {"mmdebstrap": "mmdebstrap"}
 """What the image takes beside what the node takes."""
+OWN_IMAGES = {"shop-tasks:0.1.0": PROJECT / "examples" / "own-image"}
+"""Images that pods of the tests start from beside the project's: those that docs/image.md shows how to build."""
 
 
 def main(arguments: list[str]) -> int:
@@ -45,13 +48,13 @@ def _run_on(kubeconfig: str, arguments: list[str]) -> int:
 
 def _run_on_own_node(arguments: list[str]) -> int:
     _require_packages()
-    imagebuild.write_archive(ARCHIVE)
+    imagebuild.write_archive(ARCHIVE, OWN_IMAGES)
     folder = Path(tempfile.mkdtemp(prefix="bgtasks-e2e-"))
     with session.guarded(folder):
         try:
             cluster = lifecycle.up(folder, frozenset({"node", "metrics"}))
             node.load(ARCHIVE)
-            env = {**os.environ, "KUBECONFIG": str(cluster.kubeconfig), session.EXISTING: str(cluster.kubeconfig)}
+            env = {**os.environ, session.EXISTING: str(cluster.kubeconfig), session.OWN_NODE: str(folder)}
             # Inside the cluster's network: Services and pods are reached as they are from a pod.
             command = [*cluster.inside, *PYTEST, TESTS, *arguments]
             return subprocess.run(command, cwd=PROJECT, env=env, check=False).returncode

@@ -15,6 +15,8 @@ from tests.testbed.state import Cluster
 
 EXISTING = "BGTASKS_TEST_KUBECONFIG"
 """Names the kubeconfig of a cluster to use instead of starting one."""
+OWN_NODE = "BGTASKS_E2E_NODE"
+"""Names the folder of the cluster with a node that the end-to-end tests may break; not set where it is not ours."""
 PROJECT = Path(__file__).parents[2]
 
 
