@@ -1,0 +1,100 @@
+"""What runs told the recorder: a pod of the tests that outlives every worker and every outage of the API server."""
+
+import json
+from collections import Counter
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from tests.e2e.kubectl import Kubectl, until
+from tests.testbed.imagebuild import NAME as IMAGE
+
+PODS = Path(__file__).parent / "pods"
+NAME = "recorder"
+PORT = 8000
+MODULE = "recording"
+"""Of the task `record`, which workers import."""
+FOLDER = "/opt/recording"
+RESTRICTED: dict[str, Any] = {
+    "readOnlyRootFilesystem": True,
+    "allowPrivilegeEscalation": False,
+    "capabilities": {"drop": ["ALL"]},
+}
+UNPRIVILEGED: dict[str, Any] = {"runAsNonRoot": True, "seccompProfile": {"type": "RuntimeDefault"}}
+
+
+@dataclass(frozen=True, order=True)
+class Run:
+    """One run, as its coroutine told it."""
+
+    begun: float
+    fire: float
+    pod: str
+    fence: str
+    ended: float | None
+    """None: its end was not told."""
+
+
+class Recorder:
+    """The pod, in a namespace of its own."""
+
+    def __init__(self, kube: Kubectl) -> None:
+        self._kube = kube
+        self.url = ""
+
+    def start(self) -> None:
+        """Make the pod and return when it listens."""
+        container = {
+            "name": NAME,
+            "image": IMAGE,
+            "command": ["python3", "-c", (PODS / "recorder.py").read_text()],
+            "securityContext": RESTRICTED,
+            "readinessProbe": {"tcpSocket": {"port": PORT}, "periodSeconds": 1},
+        }
+        spec = {"securityContext": UNPRIVILEGED, "containers": [container], "terminationGracePeriodSeconds": 0}
+        self._kube.apply({"apiVersion": "v1", "kind": "Pod", "metadata": {"name": NAME}, "spec": spec})
+        self._kube("wait", "--for=condition=Ready", f"pod/{NAME}", "--timeout=60s")
+        # Its address, not a name: it must be reached while the API server, and with it every name, may be away.
+        self.url = f"http://{self._kube.read('pod', NAME)['status']['podIP']}:{PORT}"
+
+    def runs(self, namespace: str, task: str) -> list[Run]:
+        """Return the runs of a task in the order of their beginnings."""
+        lines = [json.loads(line) for line in self._kube("logs", NAME).splitlines()]
+        mine = [line for line in lines if line["task"] == f"{namespace}/{task}"]
+        ends = {line["run"]: line["at"] for line in mine if line["what"] == "ended"}
+        return sorted(
+            Run(line["at"], line["fire"], line["pod"], line["fence"], ends.get(line["run"]))
+            for line in mine
+            if line["what"] == "begun"
+        )
+
+    def wait_for_run(self, namespace: str, task: str, *, after: float = 0, seconds: float = 60) -> Run:
+        """Wait for a run that began after an instant, and return the first."""
+        found = until(
+            f"a run of {namespace}/{task} after {after}",
+            lambda: [run for run in self.runs(namespace, task) if run.begun > after],
+            bool,
+            seconds,
+        )
+        return found[0]
+
+
+def doubled(runs: list[Run]) -> list[float]:
+    """Return the fire times that were served more than once."""
+    return sorted(fire for fire, count in Counter(run.fire for run in runs).items() if count > 1)
+
+
+def missed(runs: list[Run], every: float) -> list[float]:
+    """Return the fire times of a grid that lie between the first and the last that were served, and were not."""
+    served = {round(run.fire / every) for run in runs}
+    return [step * every for step in range(min(served), max(served)) if step not in served]
+
+
+def overlapping(runs: list[Run]) -> list[tuple[Run, Run]]:
+    """Return each pair of runs that went on at one time; an end that nobody told is taken for the beginning."""
+    return [
+        (one, other)
+        for index, one in enumerate(runs)
+        for other in runs[index + 1 :]
+        if other.begun < (one.ended or one.begun)
+    ]
