@@ -7,11 +7,14 @@ from typing import Any
 
 import pytest
 import yaml
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from kubernetes import client, config
 
 from background_tasks.api import names
 from background_tasks.api.crd import crd
 from background_tasks.api.read import read_resource
+from background_tasks.api.task import BackgroundTask
 from background_tasks.domain.model import NO_PAST, Cron, Outcome, Policy, RunRecord, Schedule, Task, TaskUid
 from background_tasks.domain.status import Observed, status
 from tests.testbed.session import PROJECT, ControlPlane
@@ -23,6 +26,7 @@ DOCUMENTS = [
     for kind, file in ((names.TASK_KIND, "tasks.yaml"), (names.POOL_KIND, "pools.yaml"))
     for document in yaml.safe_load((TABLES / file).read_text())
 ]
+UNITS = ("ms", "s", "m", "h", "d")
 POOL = "apiVersion: background-tasks.dev/v1alpha1\nkind: WorkerPool\nmetadata: {name: default}\n"
 TASK = """
 apiVersion: background-tasks.dev/v1alpha1
@@ -81,6 +85,22 @@ def test_a_document_is_accepted_or_refused(api: Any, kind: str, document: Mappin
             read_resource({**body, "spec": spec}, lambda path: "here") for spec in (body["spec"], made["spec"])
         )
         assert filled == bare
+
+
+PART = st.tuples(st.decimals(0, 99, places=3).map(lambda number: f"{number.normalize():f}"), st.sampled_from(UNITS))
+DURATION = st.lists(PART.map("".join), min_size=1, max_size=3).map("".join)
+
+
+@settings(max_examples=60, deadline=None, derandomize=True)
+@given(every=DURATION, jitter=DURATION)
+def test_durations_are_compared_as_our_reader_compares_them(api: Any, every: str, jitter: str) -> None:
+    """A sum over units, made by a rule of the definition, comes to what our own reading of durations comes to."""
+    spec = {"task": "digest", "schedule": {"every": every, "jitter": jitter}}
+    body = {"apiVersion": names.API_VERSION, "kind": names.TASK_KIND, "metadata": {"name": "one"}, "spec": spec}
+
+    _, refused = dry_run(api, body)
+
+    assert (refused == "") == isinstance(read_resource(body, lambda path: "here"), BackgroundTask), refused
 
 
 def test_every_sample_is_accepted(control_plane: ControlPlane, namespace: str) -> None:
