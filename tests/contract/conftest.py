@@ -2,7 +2,7 @@
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AbstractAsyncContextManager
 from typing import Any
 
@@ -17,6 +17,7 @@ from background_tasks.services.kubernetes.client import Cluster, open_cluster
 from background_tasks.sinks.kubernetes import StatusStore
 from background_tasks.sinks.turns import Turns
 from tests.contract.kubernetes_world import Meddler
+from tests.contract.membership_world import Member, Open
 from tests.testbed.session import ControlPlane
 
 
@@ -112,3 +113,18 @@ def make(meddler: Meddler, namespace: str, said: list[str]) -> Callable[..., Kub
         return KubernetesLeases(meddler, **given)  # type: ignore[arg-type]  # it stands before one
 
     return make
+
+
+@pytest.fixture
+def join() -> Iterator[Callable[..., Member]]:
+    """Make members that are stopped when the test ends."""
+    members: list[Member] = []
+
+    def make(open_store: Open, **options: int) -> Member:
+        members.append(Member(open_store, **options))  # type: ignore[arg-type]
+        return members[-1]
+
+    yield make
+    for member in members:
+        member.stubborn = False
+        member.membership.stop(0.2)

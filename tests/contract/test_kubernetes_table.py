@@ -150,7 +150,7 @@ async def test_a_table_that_was_deleted_and_restored_begins_a_new_realm(make: Ma
 
 
 async def test_another_number_of_slots_waits_for_those_who_hold_some(make: Make, said: list[str]) -> None:
-    """Members that count differently would disagree about every task's slot; once none of the others lives it counts."""
+    """Members that count differently would disagree about every task's slot; the last of the others is waited out."""
     old, new = make(), make(slots=8)
     await old.renew(A, 0.5)
     await claim(old, 0, A)

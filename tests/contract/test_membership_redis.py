@@ -1,109 +1,29 @@
-"""Members that share slots, over memory and over a real Redis: threads of their own, real time, short leases."""
+"""Members that share slots, over memory, a real Redis and a real Kubernetes API: real threads and time, short leases."""
 
-import threading
-import time
-import uuid
-from collections.abc import Callable, Iterator
-from contextlib import AbstractAsyncContextManager
+from collections.abc import Callable
 
 import pytest
 
 from background_tasks.domain.model import Fence, MemberId
 from background_tasks.domain.slots import by_preference
-from background_tasks.engine.clock import SystemClock
-from background_tasks.engine.membership import (
-    Gained,
-    LeaseSettings,
-    Lost,
-    Membership,
-    SlotEvent,
-    Store,
-    Surrender,
-)
+from background_tasks.engine.membership import Gained, Lost, Surrender
 from background_tasks.errors import NotLeader
 from background_tasks.leases.memory import MemoryLeases
 from background_tasks.leases.redis import open_redis
 from background_tasks.local.embedded import EmbeddedServer
+from tests.contract.membership_world import SHORT, SLOTS, Member, Open, eventually
 
 pytestmark = pytest.mark.contract
-SHORT = LeaseSettings(duration=1.5, renew_deadline=1.0, retry_period=0.3)
-SLOTS = 6
-type Open = Callable[[], AbstractAsyncContextManager[Store]]
 
 
-class Member:
-    """One member and what it was told; it answers each surrender and loss at once unless told to be stubborn."""
-
-    def __init__(self, open_store: Open, *, slots: int = SLOTS, stubborn: bool = False) -> None:
-        self.events: list[SlotEvent] = []
-        self.deaths: list[str] = []
-        self.renewals: list[bool] = []
-        self.stubborn = stubborn
-        self.slots = slots
-        self.membership = Membership(
-            member=MemberId(f"m-{uuid.uuid4().hex[:6]}"),
-            open_store=open_store,
-            slots=slots,
-            clock=SystemClock(),
-            observer=self,
-            on_event=self.hear,
-            die=self.deaths.append,
-            settings=SHORT,
-        )
-        self.membership.start()
-
-    def hear(self, event: SlotEvent) -> None:
-        """Note an event; stop work at once."""
-        self.events.append(event)
-        if not self.stubborn and not isinstance(event, Gained):
-            self.membership.stopped(event.slot, event.fence)
-
-    def slots_held(self, count: int) -> None:
-        """An observer may not break anything."""
-
-    def lease_renewed(self, seconds: float, ok: bool) -> None:
-        """Note a renewal."""
-        self.renewals.append(ok)
-
-    @property
-    def fences(self) -> list[Fence]:
-        """What it may act under now."""
-        return [fence for slot in range(self.slots) if (fence := self.membership.fence(slot)) is not None]
-
-    def told(self, kind: type[SlotEvent]) -> int:
-        """Count events of one kind."""
-        return sum(isinstance(event, kind) for event in self.events)
-
-
-def eventually(what: Callable[[], bool], message: str, seconds: float = 8.0) -> float:
-    """Wait for a condition; return how long it took. Fails with the message."""
-    began = time.perf_counter()
-    while not what():
-        assert time.perf_counter() - began < seconds, f"after {seconds:g} s: {message}"
-        threading.Event().wait(0.005)
-    return time.perf_counter() - began
-
-
-@pytest.fixture(params=["memory", "redis"])
+@pytest.fixture(params=["memory", "redis", "kubernetes"])
 def open_store(request: pytest.FixtureRequest, embedded: EmbeddedServer, prefix: str) -> Open:
     """Open one pool's store, over each backend."""
+    if request.param == "kubernetes":
+        kubernetes_store = request.getfixturevalue("kubernetes_store")
+        return lambda: kubernetes_store(SLOTS)
     memory = MemoryLeases(SLOTS)
     return memory.open if request.param == "memory" else lambda: open_redis(embedded.url, prefix, slots=SLOTS)
-
-
-@pytest.fixture
-def join() -> Iterator[Callable[..., Member]]:
-    """Make members that are stopped when the test ends."""
-    members: list[Member] = []
-
-    def make(open_store: Open, **options: int) -> Member:
-        members.append(Member(open_store, **options))  # type: ignore[arg-type]
-        return members[-1]
-
-    yield make
-    for member in members:
-        member.stubborn = False
-        member.membership.stop(0.2)
 
 
 def test_one_member_holds_all_slots_at_once(open_store: Open, join: Callable[..., Member]) -> None:
