@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Run the end-to-end tests on a cluster with a node.
 
-e2e.py [PYTEST ARGUMENTS]   on the cluster that KUBECONFIG names, which has the project's image and that of docs/image.md;
+e2e.py [PYTEST ARGUMENTS]   on the cluster that KUBECONFIG names, which has the images of README.md and docs/image.md;
                             where it is not set, on a node of our own: root on Debian, missing packages come by apt-get
 """
 
