@@ -11,6 +11,7 @@ import asyncio
 import logging
 from collections.abc import Callable, Iterable, Mapping
 
+from background_tasks.domain.holds import FOREVER, held_until
 from background_tasks.domain.model import TaskUid
 from background_tasks.domain.weight import is_long
 from background_tasks.engine.backlog import Backlog, Backoff, Budget, hurried
@@ -38,6 +39,8 @@ class StatusWriter:
         self._urgent: Backlog[TaskUid, Armed | None] = Backlog()
         self._usual: Backlog[TaskUid, Armed | None] = Backlog()
         self._budget = Budget(clock, USUAL_PER_S)
+        self._pauses: dict[TaskUid, asyncio.TimerHandle] = {}
+        """Tasks that were shown as paused, until their pause ends."""
 
     def ran(self, record: Armed) -> None:
         """A run ended: show it now or leave it to a later one."""
@@ -62,6 +65,7 @@ class StatusWriter:
 
     def withdraw(self, uid: TaskUid) -> None:
         """The task is gone."""
+        self._forget_the_end_of_a_pause(uid)
         self._usual.drop(uid)
         self._urgent.put(uid, None)
 
@@ -95,6 +99,7 @@ class StatusWriter:
                     if record.live is not None:
                         record.live.unshown = False
                     await self._sink.publish(uid, self._describe(record))
+                    self._show_the_end_of_a_pause(record)
                 shown.add(uid)
             if backlog is self._usual:
                 self._budget.spend(len(batch))
@@ -106,6 +111,25 @@ class StatusWriter:
                 backlog.waiting.setdefault(uid, batch[uid])
             backlog.done()
         return True
+
+    def _show_the_end_of_a_pause(self, record: Armed) -> None:
+        """A pause ends by itself, and the next run may be hours away: come back to a task that was shown as paused."""
+        now = self._clock.wall()
+        until = held_until(record.task.switches, now)
+        self._forget_the_end_of_a_pause(record.task.uid)
+        if until is not None and until != FOREVER:
+            timer = asyncio.get_running_loop().call_later(until - now, self._show_again, record)
+            self._pauses[record.task.uid] = timer
+
+    def _forget_the_end_of_a_pause(self, uid: TaskUid) -> None:
+        timer = self._pauses.pop(uid, None)
+        if timer is not None:
+            timer.cancel()
+
+    def _show_again(self, record: Armed) -> None:
+        self._pauses.pop(record.task.uid, None)
+        if record.past is not None:  # else another worker acts for it by now, and shows it
+            self.show(record)
 
     async def flush(self, records: Iterable[Armed]) -> None:
         """Return when the last state of these was shown; the budget does not hold meanwhile."""

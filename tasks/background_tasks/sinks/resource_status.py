@@ -126,11 +126,19 @@ def counts(status: Mapping[str, object]) -> dict[str, int]:
     return {name: runs[name] for name in COUNTS if isinstance(runs.get(name), int) and runs[name] >= 0}
 
 
-def verdicts(status: Mapping[str, object]) -> tuple[tuple[str, str, str], ...]:
-    """Return what people look for: type and status of each condition, and the reason of what is not as it should be."""
+def verdicts(status: Mapping[str, object]) -> tuple[tuple[object, ...], ...]:
+    """Return what people look for: type and status of each condition, and the reason of what is not as it should be.
+
+    With the generation that was judged: whoever edits a task waits for the verdict on that edit.
+    """
     found = [one for one in _listed(status.get("conditions")) if isinstance(one, Mapping)]
     return tuple(
-        (_kind(one), str(one.get("status")), "" if one.get("status") == "True" else str(one.get("reason")))
+        (
+            _kind(one),
+            one.get("status"),
+            "" if one.get("status") == "True" else one.get("reason"),
+            one.get("observedGeneration"),
+        )
         for one in found
         if _kind(one) not in OPERATORS
     )

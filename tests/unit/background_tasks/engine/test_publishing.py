@@ -3,7 +3,9 @@
 import asyncio
 from typing import Any
 
-from background_tasks.domain.model import Breaker, Every, Interval, Switches, TaskUid
+import pytest
+
+from background_tasks.domain.model import Breaker, Cadence, Every, Interval, Pause, Switches, TaskUid
 from background_tasks.engine.publishing import QUIET_S
 
 IT = TaskUid("default/it")
@@ -61,6 +63,40 @@ def test_a_condition_that_changes_is_shown_at_once(world: Any) -> None:
     world.run(story)
     assert seen[0] == {"Ready": ("False", "BreakerOpen"), "BreakerClosed": ("False", "Open")}
     assert seen[1]["Ready"] == ("False", "Suspended")
+
+
+@pytest.mark.parametrize("cadence", [Interval(seconds=3600), Every(seconds=1)], ids=["rare", "frequent"])
+def test_the_end_of_a_pause_is_shown_at_once(cadence: Cadence, world: Any) -> None:
+    """A pause ends at its instant; nobody waits for the next run, or for its turn, to see that it did."""
+    seen: list[tuple[str, str]] = []
+
+    async def story(w: Any) -> None:
+        w.scheduler.upsert(w.task(quick, cadence))
+        await asyncio.sleep(10)
+        pause = Pause(until=w.clock.wall() + 20, by="ada")
+        w.scheduler.upsert(w.task(quick, cadence, switches=Switches(pause=pause)))
+        for seconds in (19, 1.1):
+            await asyncio.sleep(seconds)
+            seen.append(conditions(w.sink.shown[-1][1])["Ready"])
+
+    world.run(story)
+    assert seen == [("False", "Paused"), ("True", "Armed")]
+
+
+def test_a_paused_task_that_is_removed_stays_away(world: Any) -> None:
+    """Nothing is shown of it when its pause would have ended."""
+
+    async def story(w: Any) -> None:
+        switches = Switches(pause=Pause(until=w.clock.wall() + 20))
+        task = w.task(quick, Every(seconds=1), switches=switches)
+        w.scheduler.upsert(task)
+        await asyncio.sleep(5)
+        w.scheduler.remove(task.uid)
+        w.sink.shown.clear()
+        await asyncio.sleep(60)
+
+    world.run(story)
+    assert world.sink.shown == []
 
 
 def test_a_condition_keeps_the_time_of_its_last_change(world: Any) -> None:

@@ -80,6 +80,22 @@ def test_a_change_overtakes_what_only_went_on(cluster: Any) -> None:
     assert len(cluster.api.writes) < 140
 
 
+def test_the_verdict_on_an_edit_is_written_at_once(cluster: Any) -> None:
+    """Also where it is the same as before: whoever edited a task waits for `observedGeneration`."""
+    cluster.task("a")
+    armed = {"type": "Ready", "status": "True", "reason": "Armed"}
+
+    async def story() -> None:
+        await cluster.store.load([A])
+        for generation in (1, 2):
+            verdict = {**armed, "observedGeneration": generation}
+            await cluster.store.publish(A, shown(fence(1), conditions=[verdict]))
+            await asyncio.sleep(0.5)
+
+    cluster.run(story)
+    assert [status["conditions"][0]["observedGeneration"] for _, _, status in cluster.api.writes] == [1, 2]
+
+
 def test_leaving_a_hurry_means_that_all_is_written(cluster: Any) -> None:
     """A slot that moves takes its pasts along, and only them."""
     ours, theirs = [cluster.task(f"o{n}") for n in range(50)], [cluster.task(f"t{n}") for n in range(50)]
