@@ -1,4 +1,4 @@
-"""Members that share slots, over memory, a real Redis and a real Kubernetes API: real threads and time, short leases."""
+"""Members that share slots, over memory, a real Redis and a real Kubernetes API: real threads, short leases."""
 
 from collections.abc import Callable
 
