@@ -4,10 +4,12 @@ import asyncio
 import json
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
+from functools import partial
 from typing import Any
 from urllib.parse import urlencode
 
 import aiohttp
+from aiohttp.client_proto import ResponseHandler
 from kubernetes.aio.client.rest import RESTClientObject
 
 from background_tasks.services.kubernetes.access import Access, usable
@@ -28,7 +30,17 @@ class Connections(RESTClientObject):
         session: aiohttp.ClientSession = super()._create_pool_manager()
         # aiohttp sends PUT and DELETE again when a kept connection breaks: a renewal done twice is a false conflict.
         session._retry_connection = False  # noqa: SLF001 (it has no public name)
+        assert session.connector is not None
+        session.connector._factory = partial(_Abrupt, loop=asyncio.get_running_loop())  # type: ignore[assignment]  # noqa: SLF001 (nor has this)
         return session
+
+
+class _Abrupt(ResponseHandler):
+    """A connection that is closed at once: a server that hangs would not say farewell, and the loop may end before."""
+
+    def close(self) -> None:
+        """Close it without a word."""
+        self.abort()
 
 
 @asynccontextmanager
