@@ -16,6 +16,7 @@ _HOMES = {
     "current_run": "authoring",
     "BackgroundScheduler": "worker.background_scheduler",
     "TaskSupervisor": "worker.supervisor",
+    "kubernetes_lease": "worker.supervisor",
     "build_scheduler": "worker.build",
     "scheduled_prompt_tick": "catalogue.scheduled_prompt_tick",
     "scheduled_prompt_cleanup": "catalogue.scheduled_prompt_cleanup",
@@ -39,6 +40,7 @@ if TYPE_CHECKING:
     from background_tasks.worker.background_scheduler import BackgroundScheduler as BackgroundScheduler
     from background_tasks.worker.build import build_scheduler as build_scheduler
     from background_tasks.worker.supervisor import TaskSupervisor as TaskSupervisor
+    from background_tasks.worker.supervisor import kubernetes_lease as kubernetes_lease
 
 __all__ = [name for name in _HOMES if not name.startswith("_")]
 

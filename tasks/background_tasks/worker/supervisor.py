@@ -9,6 +9,7 @@ import socket
 import uuid
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import AbstractAsyncContextManager
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from background_tasks.domain.model import MemberId
@@ -35,7 +36,7 @@ class TaskSupervisor:
     With `redis`, processes elect a leader over it: the key `SG_LEADER_KEY` holds the leader's `node_id`, the records
     behind it lie below that key. The client is only asked for its server: leadership is renewed in a thread over
     connections of its own, so that a blocked loop cannot lose it. `lease` opens another backend of the same protocol,
-    with one slot. With neither, this process leads for ever.
+    with one slot, such as `kubernetes_lease("my-app")`. With neither, this process leads for ever.
 
     A task that does not stop in time after leadership was lost ends the process (`die`), as others may act by then.
     """
@@ -102,6 +103,28 @@ class TaskSupervisor:
             die=self._die,
             settings=self._settings,
         )
+
+
+def kubernetes_lease(
+    name: str,
+    *,
+    namespace: str | None = None,
+    kubeconfig: Path | None = None,
+    pod_name: str | None = None,
+    pod_uid: str | None = None,
+) -> Callable[[], AbstractAsyncContextManager[Store]]:
+    """Elect the leader over a Kubernetes API server, as `TaskSupervisor(lease=...)`. Needs the extra `kubernetes`.
+
+    Leases of the members, labelled with `name`, and the ConfigMap `<name>-slots`, lie in `namespace`: by default that
+    of the pod, or of the kubeconfig's context. With its pod's name and UID a Lease goes when the pod does. The service
+    account needs `list, watch, create, update, delete` of leases, and `get, list, watch, create, update` of configmaps.
+    """
+    from background_tasks.leases.kubernetes import open_kubernetes  # only who asks for it needs the library
+
+    return lambda: open_kubernetes(
+        name, slots=1, clock=SystemClock(), namespace=namespace, kubeconfig=kubeconfig,
+        pod_name=pod_name, pod_uid=pod_uid,
+    )  # fmt: skip
 
 
 class _Unobserved:
