@@ -7,6 +7,7 @@ import os
 import subprocess
 import uuid
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -76,38 +77,52 @@ def stores(node: OwnNode) -> Iterator[Stores]:
 
 @pytest.fixture(scope="session")
 def installed(kube: Kubectl, shell: Shell) -> None:
-    """Install by the first command of README.md."""
+    """Install by the first command of README.md; a release that is there already is used as it is."""
     restrict(kube, "default", RELEASE)
-    shell(readme.commands()[0])
+    if RELEASE not in shell(f"helm list --short --namespace {RELEASE}").split():
+        shell(readme.commands()[0])
     node = OwnNode.given()
     if node:
         node.refresh_names()
 
 
 @pytest.fixture(scope="session")
-def told(kube: Kubectl) -> Iterator[Recorder]:
+def recorder(kube: Kubectl) -> Iterator[Recorder]:
     """Give the recorder."""
-    name = f"recorder-{uuid.uuid4().hex[:6]}"
-    restrict(kube, name)
-    made = Recorder(kube.within(name))
-    made.start()
-    yield made
-    kube("delete", "namespace", name, "--wait=false")
+    with new_namespace(kube) as name:
+        made = Recorder(kube.within(name))
+        made.start()
+        yield made
 
 
 @pytest.fixture
 def namespace(kube: Kubectl) -> Iterator[str]:
     """Give a namespace of the test's own; it is deleted afterwards."""
+    with new_namespace(kube) as name:
+        yield name
+
+
+@pytest.fixture
+def place(kube: Kubectl, recorder: Recorder, installed: None) -> Iterator[Place]:
+    """Give a place of the test's own, where the operator serves."""
+    with new_namespace(kube) as name:
+        yield Place(kube.within(name), recorder)
+
+
+@pytest.fixture(scope="module")
+def shared_place(kube: Kubectl, recorder: Recorder, installed: None) -> Iterator[Place]:
+    """Give a place that the tests of a module share."""
+    with new_namespace(kube) as name:
+        yield Place(kube.within(name), recorder)
+
+
+@contextmanager
+def new_namespace(kube: Kubectl) -> Iterator[str]:
+    """Make a namespace, and delete it afterwards."""
     name = f"t{uuid.uuid4().hex[:8]}"
     restrict(kube, name)
     yield name
     kube("delete", "namespace", name, "--wait=false")
-
-
-@pytest.fixture
-def place(kube: Kubectl, namespace: str, told: Recorder, installed: None) -> Place:
-    """Give a place of the test's own, where the operator serves."""
-    return Place(kube.within(namespace), told)
 
 
 def restrict(kube: Kubectl, *namespaces: str) -> None:
