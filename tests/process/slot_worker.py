@@ -1,14 +1,18 @@
 """A worker process in small: it holds slots and acts for each of them every 10 ms, by a fenced write to the ledger.
 
-    slot_worker.py URL POOL NAME SLOTS DURATION RENEW_DEADLINE RETRY_PERIOD
+    slot_worker.py URL POOL NAME SLOTS DURATION RENEW_DEADLINE RETRY_PERIOD [KUBECONFIG NAMESPACE]
 
-Beside each act that was refused it counts `refused:<name>`. SIGTERM ends it gracefully.
+Its leases and slots lie in the Redis at URL, or in a namespace of a cluster; its acts always in the Redis. Beside each
+act that was refused it counts `refused:<name>`. SIGTERM ends it gracefully.
 """
 
 import asyncio
 import os
 import signal
 import sys
+from collections.abc import Callable, Sequence
+from contextlib import AbstractAsyncContextManager
+from pathlib import Path
 
 from background_tasks.domain.model import (
     Fence,
@@ -23,8 +27,9 @@ from background_tasks.domain.model import (
     TaskUid,
 )
 from background_tasks.engine.clock import SystemClock
-from background_tasks.engine.membership import Gained, LeaseSettings, Membership, SlotEvent
+from background_tasks.engine.membership import Gained, LeaseSettings, Membership, SlotEvent, Store
 from background_tasks.errors import Superseded, Unavailable
+from background_tasks.leases.kubernetes import open_kubernetes
 from background_tasks.leases.redis import open_redis
 from background_tasks.services.redis import connect
 from background_tasks.sinks.redis import RedisLedger
@@ -94,14 +99,22 @@ class SlotWorker:
             return
 
 
-async def main(url: str, pool: str, name: str, slots: int, timings: list[float]) -> None:
+def opener(url: str, pool: str, slots: int, cluster: Sequence[str]) -> Callable[[], AbstractAsyncContextManager[Store]]:
+    """Choose where leases and slots lie."""
+    if not cluster:
+        return lambda: open_redis(url, pool, slots=slots)
+    kubeconfig, namespace = cluster
+    return lambda: open_kubernetes(pool, slots=slots, clock=CLOCK, namespace=namespace, kubeconfig=Path(kubeconfig))
+
+
+async def main(url: str, pool: str, name: str, slots: int, more: Sequence[str]) -> None:
     """Run one worker."""
-    duration, renew_deadline, retry_period = timings
+    duration, renew_deadline, retry_period = map(float, more[:3])
     worker = SlotWorker(url, pool, name, slots)
     worker.loop.add_signal_handler(signal.SIGTERM, worker.told_to_stop.set)
     membership = Membership(
         member=MemberId(name),
-        open_store=lambda: open_redis(url, pool, slots=slots),
+        open_store=opener(url, pool, slots, more[3:]),
         slots=slots,
         clock=CLOCK,
         observer=Unobserved(),
@@ -123,5 +136,5 @@ class Unobserved:
 
 
 if __name__ == "__main__":
-    _, url, pool, name, slots, *timings = sys.argv
-    asyncio.run(main(url, pool, name, int(slots), [float(text) for text in timings]))
+    _, url, pool, name, slots, *more = sys.argv
+    asyncio.run(main(url, pool, name, int(slots), more))

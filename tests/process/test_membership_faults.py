@@ -1,4 +1,4 @@
-"""Real worker processes under real faults: killed, stopped, paused past their lease, without Redis.
+"""Real worker processes under real faults: killed, stopped, paused past their lease, without their store.
 
 Every act of a worker is a fenced write into one stream of Redis, whose order is the order of effects.
 """
@@ -37,10 +37,12 @@ class Pool:
         self.workers: dict[str, subprocess.Popen[bytes]] = {}
         self.acts: list[RunRecord] = []
         self.place: str | None = None
+        self.cluster: tuple[str, ...] = ()
+        """Kubeconfig and namespace, where leases and slots do not lie in the Redis."""
 
     def spawn(self, name: str, timings: tuple[float, float, float] = SHORT) -> None:
         """Start a worker process."""
-        arguments = [self.server.url, "p", name, str(SLOTS), *map(str, timings)]
+        arguments = [self.server.url, "p", name, str(SLOTS), *map(str, timings), *self.cluster]
         self.workers[name] = subprocess.Popen([sys.executable, str(SCRIPT), *arguments])
 
     def send(self, name: str, number: signal.Signals) -> None:
@@ -114,73 +116,82 @@ async def pool(server: EmbeddedServer) -> AsyncIterator[Pool]:
     await made.redis.aclose()
 
 
-async def test_three_workers_serve_all_slots_and_share_them(pool: Pool) -> None:
+@pytest.fixture(params=["redis", "kubernetes"])
+def any_pool(request: pytest.FixtureRequest, pool: Pool) -> Pool:
+    """A pool without workers, over each backend."""
+    if request.param == "kubernetes":
+        control_plane = request.getfixturevalue("control_plane")
+        pool.cluster = str(control_plane.kubeconfig), request.getfixturevalue("namespace")
+    return pool
+
+
+async def test_three_workers_serve_all_slots_and_share_them(any_pool: Pool) -> None:
     """Each serves some; no fence is used by two, none after a newer one."""
     for name in "abc":
-        pool.spawn(name)
-    await pool.until_served_by("a", "b", "c")
-    assert pool.doubled() == []
+        any_pool.spawn(name)
+    await any_pool.until_served_by("a", "b", "c")
+    assert any_pool.doubled() == []
 
 
-async def test_a_killed_worker_is_followed_in_less_than_15_s(pool: Pool) -> None:
+async def test_a_killed_worker_is_followed_in_less_than_15_s(any_pool: Pool) -> None:
     """SIGKILL, with the timings that are shipped: all its slots are served by the other one."""
-    pool.spawn("a", SHIPPED)
-    pool.spawn("b", SHIPPED)
-    await pool.until_served_by("a", "b")
-    pool.send("a", signal.SIGKILL)
-    pool.workers["a"].wait()
-    await pool.look()
-    seconds = await pool.until_served_by("b", since=len(pool.acts), seconds=15)
+    any_pool.spawn("a", SHIPPED)
+    any_pool.spawn("b", SHIPPED)
+    await any_pool.until_served_by("a", "b")
+    any_pool.send("a", signal.SIGKILL)
+    any_pool.workers["a"].wait()
+    await any_pool.look()
+    seconds = await any_pool.until_served_by("b", since=len(any_pool.acts), seconds=15)
     print(f"handover after SIGKILL: {seconds:.2f} s")  # noqa: T201  # shown with -rP
     assert seconds < 15
-    assert pool.doubled() == []
+    assert any_pool.doubled() == []
 
 
-async def test_a_terminated_worker_is_followed_in_less_than_a_second(pool: Pool) -> None:
+async def test_a_terminated_worker_is_followed_in_less_than_a_second(any_pool: Pool) -> None:
     """SIGTERM, with the timings that are shipped: it ends with 0, and its slots are served at once."""
-    pool.spawn("a", SHIPPED)
-    pool.spawn("b", SHIPPED)
-    await pool.until_served_by("a", "b")
+    any_pool.spawn("a", SHIPPED)
+    any_pool.spawn("b", SHIPPED)
+    await any_pool.until_served_by("a", "b")
     began = time.perf_counter()
-    pool.send("a", signal.SIGTERM)
-    await pool.eventually(lambda: set(pool.serving().values()) == {"b"}, "b does not serve all slots")
+    any_pool.send("a", signal.SIGTERM)
+    await any_pool.eventually(lambda: set(any_pool.serving().values()) == {"b"}, "b does not serve all slots")
     seconds = time.perf_counter() - began
     print(f"handover after SIGTERM: {seconds:.2f} s")  # noqa: T201  # shown with -rP
     assert seconds < 1
-    assert (await asyncio.to_thread(pool.workers["a"].wait, 5), pool.doubled()) == (0, [])
+    assert (await asyncio.to_thread(any_pool.workers["a"].wait, 5), any_pool.doubled()) == (0, [])
 
 
-async def test_a_worker_paused_past_its_lease_wakes_up_fenced(pool: Pool) -> None:
+async def test_a_worker_paused_past_its_lease_wakes_up_fenced(any_pool: Pool) -> None:
     """SIGSTOP, takeover, SIGCONT: it acts no more under what it held, lives on, and takes its share anew."""
-    pool.spawn("a")
-    await pool.until_served_by("a")
-    pool.spawn("b")
-    await pool.until_served_by("a", "b")
-    pool.send("a", signal.SIGSTOP)
-    await pool.look()
-    paused = len(pool.acts)
-    await pool.until_served_by("b", since=paused)
-    old = {str(act.fence) for act in pool.acts if act.worker == "a"}
-    await pool.look()
-    woken = len(pool.acts)
-    pool.send("a", signal.SIGCONT)
-    await pool.until_served_by("a", "b", since=woken)
-    assert {str(act.fence) for act in pool.acts[woken:] if act.worker == "a"}.isdisjoint(old)
-    assert (pool.doubled(), pool.workers["a"].poll()) == ([], None)
-    assert await pool.refused("a") <= SLOTS, "it went on acting; only what was under way may have been refused"
+    any_pool.spawn("a")
+    await any_pool.until_served_by("a")
+    any_pool.spawn("b")
+    await any_pool.until_served_by("a", "b")
+    any_pool.send("a", signal.SIGSTOP)
+    await any_pool.look()
+    paused = len(any_pool.acts)
+    await any_pool.until_served_by("b", since=paused)
+    old = {str(act.fence) for act in any_pool.acts if act.worker == "a"}
+    await any_pool.look()
+    woken = len(any_pool.acts)
+    any_pool.send("a", signal.SIGCONT)
+    await any_pool.until_served_by("a", "b", since=woken)
+    assert {str(act.fence) for act in any_pool.acts[woken:] if act.worker == "a"}.isdisjoint(old)
+    assert (any_pool.doubled(), any_pool.workers["a"].poll()) == ([], None)
+    assert await any_pool.refused("a") <= SLOTS, "it went on acting; only what was under way may have been refused"
 
 
-async def test_a_short_pause_loses_nothing(pool: Pool) -> None:
+async def test_a_short_pause_loses_nothing(any_pool: Pool) -> None:
     """SIGSTOP for less than the renew deadline: the same fences go on."""
-    pool.spawn("a")
-    await pool.until_served_by("a")
-    pool.send("a", signal.SIGSTOP)
+    any_pool.spawn("a")
+    await any_pool.until_served_by("a")
+    any_pool.send("a", signal.SIGSTOP)
     stopped = time.perf_counter()
-    await pool.eventually(lambda: time.perf_counter() - stopped > 0.4, "time stands still")
-    pool.send("a", signal.SIGCONT)
-    woken = len(pool.acts)
-    await pool.until_served_by("a", since=woken)
-    assert {act.fence.epoch for act in pool.acts if act.fence} == {1}
+    await any_pool.eventually(lambda: time.perf_counter() - stopped > 0.4, "time stands still")
+    any_pool.send("a", signal.SIGCONT)
+    woken = len(any_pool.acts)
+    await any_pool.until_served_by("a", since=woken)
+    assert {act.fence.epoch for act in any_pool.acts if act.fence} == {1}
 
 
 async def test_workers_wait_for_a_redis_that_comes_later(server: EmbeddedServer) -> None:
