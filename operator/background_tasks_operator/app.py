@@ -155,6 +155,7 @@ class Operator:
 
     async def _stop(self, leading: "asyncio.Task[None]") -> None:
         """Stop in order: nothing is written any more, then the lead is given back, then the lease."""
+        self._membership.stand_down()
         leading.cancel()
         await asyncio.wait([leading])
         self._membership.stopped(SLOT, self._fence)

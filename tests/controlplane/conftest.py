@@ -8,7 +8,9 @@ from pathlib import Path
 
 import pytest
 
+from tests.controlplane.operators import Operator, Place
 from tests.testbed import binaries
+from tests.testbed.session import ControlPlane
 
 type Launcher = Callable[..., subprocess.CompletedProcess[str]]
 LAUNCHER = Path(__file__).parents[1] / "testbed" / "cluster.py"
@@ -34,3 +36,23 @@ def assets(tmp_path: Path) -> Path:
     for name in binaries.ASSETS:
         (folder / name).symlink_to(binaries.component(name))
     return folder
+
+
+@pytest.fixture
+def place(control_plane: ControlPlane, namespace: str) -> Place:
+    """Give the test's own namespace, as kubectl sees it."""
+    return Place(control_plane, namespace)
+
+
+@pytest.fixture
+def operate(tmp_path: Path) -> Iterator[Callable[..., Operator]]:
+    """Give `operate(place, "a", NAME=value)`: an operator process for a place, killed after the test."""
+    started: list[Operator] = []
+
+    def operate(place: Place, name: str = "operator-a", **env: str) -> Operator:
+        started.append(Operator(place, tmp_path, name, env))
+        return started[-1]
+
+    yield operate
+    for operator in started:
+        operator.kill()

@@ -49,12 +49,22 @@ class Leading:
             self._meter.watched(str(body.get("kind", "")))
             reconciler.memory.told(event, body)
 
+        confirmed = asyncio.Event()
+
+        async def watch_on() -> None:
+            while True:
+                try:
+                    await watch(
+                        tell, kinds=kinds, namespaces=self._settings.watch_namespaces, clock=self._clock,
+                        started=started, confirmed=confirmed,
+                    )  # fmt: skip
+                except* Unavailable as errors:
+                    log.warning("waiting", why="; ".join(str(error) for error in errors.exceptions))
+                await asyncio.sleep(ASK_AGAIN_S)
+
         async with asyncio.TaskGroup() as group:
-            group.create_task(self._reconcile(reconciler), name="reconcile")
-            watching = watch(
-                tell, kinds=kinds, namespaces=self._settings.watch_namespaces, clock=self._clock, started=started
-            )
-            group.create_task(watching, name="watch")
+            group.create_task(self._reconcile(reconciler, confirmed), name="reconcile")
+            group.create_task(watch_on(), name="watch")
 
     async def _until_defined(self) -> None:
         """Wait for the resource definitions: the operator may be there before them."""
@@ -76,7 +86,8 @@ class Leading:
         served = await self._api.capabilities()
         return tuple(kind for kind in RESOURCES if kind not in OPTIONAL or OPTIONAL[kind] in served)
 
-    async def _reconcile(self, reconciler: Reconciler) -> None:
+    async def _reconcile(self, reconciler: Reconciler, confirmed: asyncio.Event) -> None:
+        await confirmed.wait()
         began = self._clock.monotonic()
         while (now := self._clock.monotonic()) < began + LONGEST_S:
             if now - max(began, reconciler.memory.listed_at) >= QUIET_S:

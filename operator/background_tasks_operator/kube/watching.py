@@ -4,13 +4,16 @@ Not here: what is watched (`handlers`).
 """
 
 import asyncio
+import logging
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any, override
 
 import kopf
-from kopf._core.reactor.inventory import ResourceMemories, ResourceMemory  # no public name; the version is pinned
+from kopf._cogs.structs.references import Insights  # no public name, like the next; the version is pinned
+from kopf._core.reactor.inventory import ResourceMemories, ResourceMemory
 
 from background_tasks.api import names
+from background_tasks.errors import Unavailable
 from background_tasks.ports import Clock
 from background_tasks_operator.kube.handlers import Tell, registry
 from background_tasks_operator.kube.kinds import RESOURCES, selector
@@ -117,20 +120,39 @@ def kopf_settings(kinds: Iterable[str], clock: Clock) -> kopf.OperatorSettings:
 
 
 async def watch(
-    tell: Tell, *, kinds: tuple[str, ...], namespaces: tuple[str, ...], clock: Clock, started: Callable[[], None]
+    tell: Tell,
+    *,
+    kinds: tuple[str, ...],
+    namespaces: tuple[str, ...],
+    clock: Clock,
+    started: Callable[[], None],
+    confirmed: asyncio.Event,
 ) -> None:
-    """Tell of every object of these kinds and of all that happens to them, until cancelled. Call it once a process.
+    """Tell of every object of these kinds and of all that happens to them, until cancelled. One at a time a process.
 
     `started` is called when kopf has set itself up: it takes the signals of the process, which are to be taken back.
+    `confirmed` is set once all kinds are watched. Raises `Unavailable` (in a group) when the cluster's own table of
+    contents does not show one yet, as in the first second after it was defined: kopf would never look again.
     """
+    logging.getLogger("kopf.objects").setLevel(logging.WARNING)  # two lines for every event otherwise
     before = asyncio.all_tasks()
+    insights = Insights()
     where: dict[str, Any] = {"namespaces": namespaces} if namespaces else {"clusterwide": True}
     where["identity"] = names.OPERATOR_APP  # kopf would look for the user's name, which a container has none of
     tasks = await kopf.spawn_tasks(
         registry=registry(tell, kinds),
         settings=kopf_settings(kinds, clock),
         memories=Forgetful(),
+        insights=insights,
         **where,
     )
     started()
-    await kopf.run_tasks(tasks, ignored=before)
+    async with asyncio.TaskGroup() as group:
+        group.create_task(kopf.run_tasks(tasks, ignored=before), name="kopf")
+        await insights.ready_resources.wait()
+        shown = {resource.plural for resource in insights.watched_resources}
+        missing = [kind for kind in kinds if RESOURCES[kind].plural not in shown]
+        if missing:
+            raise Unavailable(f"the API server does not show {', '.join(missing)} among its resources yet")
+        confirmed.set()
+    raise RuntimeError("the watches ended by themselves")

@@ -42,11 +42,14 @@ def is_current(desired: Manifest, live: Manifest) -> bool:
 def holds(live: object, desired: object) -> bool:
     """Say whether the live value says all that the desired one says. Defaults and other people's fields may be there.
 
-    A quantity that a cluster spells in another way (`0.05` for `50m`) counts as different: it costs an apply that
-    changes nothing.
+    A list is compared as a whole: in `rules` or `args` an entry too many is as wrong as one too few. Where other people
+    may add entries, and where a cluster spells a quantity in its own way (`50m` for `0.05`), that counts as different
+    too: it costs one apply that changes nothing (`reconcile.children` remembers it).
     """
     if isinstance(desired, Mapping):
         return isinstance(live, Mapping) and all(key in live and holds(live[key], desired[key]) for key in desired)
     if isinstance(desired, list | tuple):
-        return isinstance(live, list | tuple) and all(any(holds(one, each) for one in live) for each in desired)
+        if not isinstance(live, list | tuple) or len(live) != len(desired):
+            return False
+        return all(holds(one, each) for one, each in zip(live, desired, strict=True))
     return live == desired

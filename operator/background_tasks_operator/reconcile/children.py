@@ -3,9 +3,11 @@
 Not here: which objects there are (`plan`), when to look (`memory`).
 """
 
+import json
+
 from background_tasks.api import names
 from background_tasks.errors import Refused
-from background_tasks_operator.plan.fingerprint import fingerprint, holds, is_current, stamped
+from background_tasks_operator.plan.fingerprint import fingerprint, is_current, stamped
 from background_tasks_operator.plan.metadata import owned_by
 from background_tasks_operator.plan.model import Desired, Manifest, ObjectRef, PoolFacts, Problem
 from background_tasks_operator.reconcile.bodies import Body, generation, meta, text, version
@@ -16,6 +18,8 @@ from background_tasks_operator.reconcile.ports import Api
 
 REFUSED = "Refused"
 
+type State = tuple[int, str]
+
 
 class Children:
     """Objects of all pools."""
@@ -23,8 +27,8 @@ class Children:
     def __init__(self, api: Api, memory: Memory) -> None:
         self._api = api
         self._memory = memory
-        self._answers: dict[ObjectKey, tuple[str, int]] = {}
-        """Per object: the fingerprint that was applied last, and the version of the spec that came of it."""
+        self._answers: dict[ObjectKey, tuple[str, State]] = {}
+        """Per object: the fingerprint that was applied last, and what the API server made of it."""
 
     async def make(self, facts: PoolFacts, desired: Desired) -> list[Problem]:
         """Do what must be done; return what the API refused, in its words. Raises `Unavailable`."""
@@ -51,10 +55,9 @@ class Children:
             return False
         if is_current(desired, live):
             return True
-        # The API server spells some values in its own way (50m for 0.05). What it answered to exactly this, with
-        # nobody having changed the spec since, is as good as we can get: applying again would change nothing.
-        answered = self._answers.get(key) == (fingerprint(desired), _spec_version(live))
-        return answered and holds(meta(live), stamped(desired)["metadata"])
+        # The API server spells some values in its own way (50m for 0.05), and keeps what others added to a list: what
+        # it answered to exactly this, with nobody having touched it since, is as good as we can get.
+        return self._answers.get(key) == (fingerprint(desired), _state(live))
 
     async def _try(self, body: Manifest, manager: str, problems: list[Problem]) -> None:
         key = key_of(body)
@@ -65,7 +68,7 @@ class Children:
             problems.append(_problem(key, error))
             return
         if ours:
-            self._answers[key] = (fingerprint(body), _spec_version(live))
+            self._answers[key] = (fingerprint(body), _state(live))
         self._memory.child_seen(live)
 
     async def _remove(self, facts: PoolFacts, ref: ObjectRef, problems: list[Problem]) -> None:
@@ -81,9 +84,11 @@ class Children:
         self._memory.child_gone(key, live)
 
 
-def _spec_version(live: Body) -> int:
-    """Return what changes with the spec; kinds that do not count their changes have a status of nobody's, too."""
-    return generation(live) or version(live)
+def _state(live: Body) -> State:
+    """Return what differs after somebody changed what could be ours, and not after a controller wrote its status."""
+    told = {field: meta(live).get(field) for field in ("labels", "annotations", "ownerReferences")}
+    # Kinds that do not count their changes have no status that would raise their version all the time.
+    return generation(live) or version(live), json.dumps(told, sort_keys=True)
 
 
 def _problem(key: ObjectKey, error: Refused) -> Problem:

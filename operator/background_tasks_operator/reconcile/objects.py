@@ -3,11 +3,11 @@
 Not here: tasks (`tasklist`), deciding (`plan`). There are a dozen objects per pool, so bodies are kept whole.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from enum import Enum, auto
 
 from background_tasks.api import names
-from background_tasks_operator.reconcile.bodies import Body, label, text, version
+from background_tasks_operator.reconcile.bodies import Body, label, meta, text, version
 from background_tasks_operator.reconcile.keys import ObjectKey, PoolKey
 
 
@@ -59,12 +59,13 @@ class _Shelf[K]:
 
 
 class Objects:
-    """All pools, and all objects that carry a pool's label."""
+    """All pools, and all objects that belong to one."""
 
     def __init__(self) -> None:
         self._pools: _Shelf[PoolKey] = _Shelf()
         self._absent: set[PoolKey] = set()
         self._children: _Shelf[ObjectKey] = _Shelf()
+        self._pool_of_child: dict[ObjectKey, PoolKey] = {}
         self._families: dict[PoolKey, set[ObjectKey]] = {}
 
     def __len__(self) -> int:
@@ -111,23 +112,23 @@ class Objects:
         return self._children.bodies.get(key)
 
     def child_seen(self, body: Body, now: float) -> PoolKey | None:
-        """Take in an object; return the pool that its label names. None: no pool, or something newer is known."""
+        """Take in an object; return the pool that it belongs to. None: to no pool, or something newer is known."""
         key = key_of(body)
-        before = self._children.bodies.get(key)
-        pool = pool_of(body)
-        if not pool.name or not self._children.put(key, body, now):
+        before = self._pool_of_child.get(key)
+        pool = pool_of(body) or before
+        if pool is None or not self._children.put(key, body, now):
             return None
-        if before is not None and pool_of(before) != pool:
-            self._families[pool_of(before)].discard(key)
+        if before is not None and before != pool:
+            self._families[before].discard(key)
+        self._pool_of_child[key] = pool
         self._families.setdefault(pool, set()).add(key)
         return pool
 
     def child_gone(self, key: ObjectKey, body: Body | None = None) -> PoolKey | None:
         """Forget an object; return its pool. None: it was not known."""
-        known = self._children.bodies.get(key)
-        if known is None or not self._children.drop(key, body):
+        if key not in self._pool_of_child or not self._children.drop(key, body):
             return None
-        pool = pool_of(known)
+        pool = self._pool_of_child.pop(key)
         family = self._families.get(pool, set())
         family.discard(key)
         if not family:
@@ -159,6 +160,13 @@ def key_of(body: Body) -> ObjectKey:
     return ObjectKey(str(body.get("kind", "")), text(body, "namespace"), text(body, "name"))
 
 
-def pool_of(body: Body) -> PoolKey:
-    """Return the pool that an object's label names; its name is empty where there is no such label."""
-    return PoolKey(text(body, "namespace"), label(body, names.POOL_LABEL))
+def pool_of(body: Body) -> PoolKey | None:
+    """Return the pool that controls an object, else the one that its label names."""
+    owners = meta(body).get("ownerReferences")
+    named = [
+        owner.get("name")
+        for owner in (owners if isinstance(owners, list) else [])
+        if isinstance(owner, Mapping) and owner.get("kind") == names.POOL_KIND and owner.get("controller") is True
+    ]
+    name = named[0] if named and isinstance(named[0], str) else label(body, names.POOL_LABEL)
+    return PoolKey(text(body, "namespace"), name) if name else None
