@@ -1,1 +1,1 @@
-"""Member leases and slot tables over memory and Redis: read, compare-and-set, watch. Out: any policy."""
+"""Member leases and slot tables over memory, Redis and Kubernetes: read, compare-and-set, watch. Out: any policy."""
