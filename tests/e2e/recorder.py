@@ -84,17 +84,17 @@ def doubled(runs: list[Run]) -> list[float]:
     return sorted(fire for fire, count in Counter(run.fire for run in runs).items() if count > 1)
 
 
-def missed(runs: list[Run], every: float) -> list[float]:
-    """Return the fire times of a grid that lie between the first and the last that were served, and were not."""
-    served = {round(run.fire / every) for run in runs}
-    return [step * every for step in range(min(served), max(served)) if step not in served]
+def missed(runs: list[Run]) -> list[int]:
+    """Return the seconds between the first and the last that were served that were not."""
+    served = {round(run.fire) for run in runs}
+    return [second for second in range(min(served), max(served)) if second not in served]
 
 
 def overlapping(runs: list[Run]) -> list[tuple[Run, Run]]:
-    """Return each pair of runs that went on at one time; an end that nobody told is taken for the beginning."""
+    """Return each pair of runs that went on at one time on two workers; one that told no end counts as a moment."""
     return [
         (one, other)
         for index, one in enumerate(runs)
         for other in runs[index + 1 :]
-        if other.begun < (one.ended or one.begun)
+        if other.pod != one.pod and other.begun < (one.ended or one.begun)
     ]

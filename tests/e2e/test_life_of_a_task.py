@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from tests.e2e.kubectl import Shown, until
-from tests.e2e.place import Place
+from tests.e2e.place import EACH_SECOND, Place
 
 pytestmark = pytest.mark.e2e
 ARMED_S = 2.0
@@ -20,10 +20,10 @@ SLACK_S = 1.0
 def busy(shared_place: Place) -> Iterator[Place]:
     """Give a pool with a neighbour that runs each second, all the time, whatever happens to the others."""
     shared_place.pool()
-    shared_place.task("neighbour", schedule={"every": "1s"}, missed={"policy": "All"})
+    shared_place.task("neighbour", **EACH_SECOND)
     shared_place.wait_for_run("neighbour")
     yield shared_place
-    shared_place.assert_exact("neighbour", 1)
+    shared_place.assert_exact("neighbour")
 
 
 def annotate(place: Place, task: str, *annotations: str) -> None:
