@@ -18,6 +18,13 @@ BENCHMARKS: dict[str, tuple[str, ...]] = {
     "herd": ("herd_10k_ms", "herd_loop_block_ms"),
     "rearm": ("rearm_ms_100k",),
     "handover": ("handover_graceful_s", "handover_crash_s", "handover_doubled"),
+    "cluster": (
+        "worker_rss_mib",
+        "worker_idle_cpu",
+        "api_writes_per_task_30s",
+        "apply_to_armed_p99_s",
+        "delete_to_disarmed_p99_s",
+    ),
     "demo": ("demo_to_first_run_s",),
     "prompts": (
         "prompts_fired_exactly_once",
@@ -26,6 +33,13 @@ BENCHMARKS: dict[str, tuple[str, ...]] = {
         "prompts_cleanup_s",
         "prompts_cleanup_call_ms",
         "prompts_lost_or_doubled_10k_kills",
+    ),
+    "operators": (
+        "operator_converge_s",
+        "operator_idle_writes",
+        "operator_rss_mib",
+        "operator_restart_s",
+        "operator_restart_writes",
     ),
     "decay": ("decay_1m_s", "decay_1m_longest_query_s", "decay_1m_touched_by_rerun"),
 }

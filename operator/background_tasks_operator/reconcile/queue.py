@@ -76,6 +76,7 @@ class WorkQueue[K: Hashable]:
         hands: int = HANDS,
         backoff: Backoff | None = None,
         pace: Pace | None = None,
+        rank: Callable[[K], int] = lambda key: 0,
         handled: Callable[[K, float, Exception | None], None] = lambda key, seconds, error: None,
     ) -> None:
         self._handle = handle
@@ -83,11 +84,15 @@ class WorkQueue[K: Hashable]:
         self._hands = hands
         self._backoff = backoff or Backoff()
         self._pace = pace
+        self._rank = rank
+        """Of the keys that are due, those of the lowest rank come first."""
         self._handled = handled
         self._due: dict[K, float] = {}
         """Every key that waits, and from when on it may be handled."""
         self._heap: list[tuple[float, int, K]] = []
         """The same in order; an entry that `_due` does not confirm is stale."""
+        self._ready: list[tuple[int, int, float, K]] = []
+        """Those whose time has come, by rank; the same holds for stale entries."""
         self._entries = 0
         self._busy: set[K] = set()
         self._failures: dict[K, int] = {}
@@ -127,26 +132,34 @@ class WorkQueue[K: Hashable]:
         """Wait for a key that is due and in nobody's hands."""
         while True:
             self._changed.clear()
-            wait = self._until_due()
-            if wait <= NEARLY_S:
-                _, _, key = heapq.heappop(self._heap)
-                del self._due[key]
-                self._busy.add(key)
-                return key
+            wait = self._sort_out()
+            while self._ready:
+                _, _, due, key = heapq.heappop(self._ready)
+                if self._is_free(key, due):
+                    del self._due[key]
+                    self._busy.add(key)
+                    return key
             try:
-                async with asyncio.timeout(None if wait == float("inf") else wait):
+                async with asyncio.timeout(wait):
                     await self._changed.wait()
             except TimeoutError:
                 continue
 
-    def _until_due(self) -> float:
-        """Drop what is stale or in somebody's hands (it comes back with `_settle`), and look at the first."""
+    def _sort_out(self) -> float | None:
+        """Move what is due to the ready ones, drop what is stale, and return how long until the next is due."""
+        now = self._clock.monotonic()
         while self._heap:
-            due, _, key = self._heap[0]
-            if self._due.get(key) == due and key not in self._busy:
-                return due - self._clock.monotonic()
+            due, entry, key = self._heap[0]
+            if self._is_free(key, due):
+                if due - now > NEARLY_S:
+                    return due - now
+                heapq.heappush(self._ready, (self._rank(key), entry, due, key))
             heapq.heappop(self._heap)
-        return float("inf")
+        return None
+
+    def _is_free(self, key: K, due: float) -> bool:
+        """Say whether an entry counts; a key in somebody's hands is filed again by `_settle`."""
+        return self._due.get(key) == due and key not in self._busy
 
     async def _work(self, key: K, free: asyncio.Semaphore) -> None:
         begun = self._clock.monotonic()

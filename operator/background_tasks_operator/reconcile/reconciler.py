@@ -29,6 +29,7 @@ class Reconciler:
             self._handle,
             clock=clock,
             pace=Pace(rate=KEYS_PER_S, burst=BURST, now=clock.monotonic),
+            rank=lambda key: isinstance(key, TaskKey),  # a new pool does not wait for ten thousand acceptances
             handled=meter.handled,
         )
         self.memory = Memory(self.queue.add, clock=clock, kinds=kinds)

@@ -198,6 +198,19 @@ def test_the_pace_holds_over_all_keys(virtual_time: VirtualTime) -> None:
     assert seen[-1][1] == pytest.approx(2.0)
 
 
+def test_lower_ranks_come_first_among_those_that_are_due(virtual_time: VirtualTime) -> None:
+    """A key of a lower rank passes those that wait; one that is not due yet passes nobody."""
+    seen, handle = recorder(virtual_time, takes=1)
+    queue = WorkQueue(handle, clock=virtual_time, hands=1, rank=lambda key: key != "A")
+
+    def story() -> None:
+        wish(queue, "b", "c", "d")
+        asyncio.get_running_loop().call_later(0.5, wish, queue, "A")
+
+    run(virtual_time, queue, 10, story)
+    assert [key for key, _ in seen] == ["b", "A", "c", "d"]
+
+
 HUNDREDTHS = st.integers(0, 2000)
 
 

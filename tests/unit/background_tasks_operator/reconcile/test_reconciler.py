@@ -205,7 +205,7 @@ def test_a_task_that_is_made_again_is_another_one(world: "World") -> None:
 
 @pytest.mark.parametrize("count", [3, 60])
 def test_what_was_deleted_behind_our_back_is_found_after_a_new_list(world: "World", count: int) -> None:
-    """A watch that begins again with a list says nothing of deletions: what it leaves out is asked for and forgotten."""
+    """A watch that begins again with a list says nothing of deletions: what it lacks is asked for, and forgotten."""
     world.pool("p")
     for number in range(count):
         world.task(f"t{number}", pool="p")
