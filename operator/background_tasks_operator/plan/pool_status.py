@@ -4,6 +4,7 @@ Not here: how it was observed. Nothing here is assumed from the spec, except how
 """
 
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from typing import Any
 
 from background_tasks.api import names
@@ -23,6 +24,8 @@ def pool_status(
 
     `now` is wall seconds. A pool about which nothing changed gets an equal status: compare before writing.
     """
+    if pool.spec.lease.backend != "Kubernetes":
+        observed = replace(observed, slots_held=0, slots_total=0)  # the table is elsewhere: what is here is an old one
     state, tasks = observed.deployment or DeploymentState(), observed.tasks
     found = (
         _available(pool, observed),
@@ -35,7 +38,7 @@ def pool_status(
         "replicas": state.replicas,
         "readyReplicas": state.ready,
         "selector": ",".join(f"{name}={value}" for name, value in selector(pool).items()),
-        "slots": {"held": observed.slots_held, "total": observed.slots_total or pool.spec.slots},
+        "slots": _slots(pool, observed),
         "tasks": {"total": tasks.total, "ready": tasks.ready, "running": tasks.running, "late": tasks.late},
         "conditions": [body_of(one, present.get(one.type), now) for one in found],
     }
@@ -54,6 +57,13 @@ def refused_pool_status(unfit: Unfit, generation: int, previous: object, now: fl
         "observedGeneration": generation,
         "conditions": [*kept, body_of(degraded, present.get(DEGRADED), now)],
     }
+
+
+def _slots(pool: PoolFacts, observed: Observed) -> dict[str, int]:
+    """Count slots. Nothing is said of those that are held where the table is in a Redis: nobody here looks into it."""
+    if pool.spec.lease.backend != "Kubernetes":
+        return {"total": pool.spec.slots}
+    return {"held": observed.slots_held, "total": observed.slots_total or pool.spec.slots}
 
 
 def _available(pool: PoolFacts, observed: Observed) -> Condition:

@@ -55,6 +55,14 @@ def test_a_whole_pool_says_so(pool_of: PoolOf) -> None:
     }
 
 
+def test_of_slots_in_a_redis_only_their_number_is_told(pool_of: PoolOf) -> None:
+    """Nobody here looks into that Redis; a table of the time before, when it was here, says nothing any more."""
+    pool = pool_of(slots=8, lease={"backend": "Redis"}, services={"redis": {"url": "redis://redis"}})
+    status = pool_status(pool, Observed(deployment=WHOLE, slots_held=0, slots_total=8), None, NOW)
+    assert status["slots"] == {"total": 8}
+    assert told(status)["Available"] == ("True", "WorkersAvailable", "2 of 2 workers are available")
+
+
 def test_a_new_pool_is_being_made(pool_of: PoolOf) -> None:
     """Without a Deployment there is nothing yet; the slots that there will be are those of the spec."""
     status = pool_status(pool_of(slots=8), Observed(), None, NOW)
