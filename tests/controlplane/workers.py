@@ -23,6 +23,7 @@ NOTED = '''
 
 import asyncio
 import json
+import time
 from pathlib import Path
 
 from background_tasks import TaskParams, background_task
@@ -40,7 +41,7 @@ class Note(TaskParams):
 async def note(ctx):
     """Leave a line, take a while."""
     epoch = None if ctx.fence is None else ctx.fence.epoch
-    line = {"fire": ctx.scheduled_for, "epoch": epoch, "word": ctx.params.word, "run": ctx.run_id}
+    line = {"fire": ctx.scheduled_for, "epoch": epoch, "word": ctx.params.word, "at": time.time()}
     with Path(ctx.params.path).open("a") as file:
         file.write(json.dumps(line) + "\\n")
     await asyncio.sleep(ctx.params.seconds)

@@ -25,8 +25,8 @@ from background_tasks.sinks.status_queue import StatusQueue
 from background_tasks.sinks.task_objects import Address, TaskObjects
 from background_tasks.sinks.turns import Rank, Turns
 
-QUIET_S = 30.0
-"""A task that runs often is written no more often than this."""
+QUIET_S = 31.0
+"""A task that runs often is written no more often than this: at most once in any half minute."""
 PAST_WAITS_S = 33.0
 """After so long the past of such a task is written by itself; mostly the next status takes it along."""
 LINGER_S = 0.05
