@@ -78,7 +78,9 @@ class StatusStore:
         self._report = report
         self._reported: set[str] = set()
         self._turns = turns or Turns()
-        self._queue = StatusQueue(self._write, clock, turns=self._turns, too_late=self._too_late)
+        self._queue = StatusQueue(
+            self._write, clock, turns=self._turns, too_late=self._too_late, report=self._report_once
+        )
         self._told: dict[TaskUid, _Told] = {}
         self._objects = TaskObjects(
             cluster,

@@ -12,6 +12,7 @@ from background_tasks.domain.model import TaskUid
 from background_tasks.errors import Superseded, Unavailable
 from background_tasks.ports import Clock
 from background_tasks.sinks.resource_status import News
+from background_tasks.sinks.task_objects import Unwritable
 from background_tasks.sinks.turns import Rank, Turns
 
 AT_ONCE = 16
@@ -20,6 +21,8 @@ FIRST_REST_S = 0.5
 LONGEST_REST_S = 10.0
 RETRY_S = 5.0
 """A task whose write failed lets the others go first for so long."""
+REFUSED_S = 30.0
+"""One whose write was refused is tried again after this: nothing but a person or a release will mend it."""
 
 _log = logging.getLogger("background_tasks.status")
 
@@ -27,7 +30,8 @@ _log = logging.getLogger("background_tasks.status")
 class StatusQueue:
     """News by task. `write` writes one; it raises `Superseded` and `Unavailable`, and nothing else is caught.
 
-    `too_late(uid, error)` hears of news that nobody waited for and that a newer fence kept from being written.
+    `too_late(uid, error)` hears of news that nobody waited for and that a newer fence kept from being written. What is
+    `Unwritable` is told to `report`, kept and tried again, and nobody waits for it: it would hold its neighbours up.
     """
 
     def __init__(
@@ -37,7 +41,9 @@ class StatusQueue:
         *,
         turns: Turns,
         too_late: Callable[[TaskUid, Superseded], None],
+        report: Callable[[str], None] = _log.warning,
     ) -> None:
+        self._report = report
         self._write = write
         self._clock = clock
         self._turns = turns
@@ -45,6 +51,7 @@ class StatusQueue:
         self._news: dict[TaskUid, News] = {}
         self._waiters: dict[TaskUid, list[asyncio.Future[None]]] = {}
         self._at_work: dict[TaskUid, int] = {}
+        self._refused: set[TaskUid] = set()
         self._hurries: list[frozenset[TaskUid] | None] = []
         """Who is hurried by whom; None: all."""
         self._wake, self._progress = asyncio.Event(), asyncio.Event()
@@ -55,7 +62,9 @@ class StatusQueue:
     def put(self, uid: TaskUid, news: News, rank: Rank, due: float) -> None:
         """Have it written when its turn comes, together with what waits already about the task."""
         self._news[uid] = news.after(self._news.get(uid))
-        if any(hurried is None or uid in hurried for hurried in self._hurries):
+        if uid in self._refused:
+            due = max(due, self._clock.monotonic() + RETRY_S)
+        elif any(hurried is None or uid in hurried for hurried in self._hurries):
             rank, due = Rank.HURRIED, float("-inf")
         self._turns.put(uid, rank, due)
         if due < self._asleep_until:
@@ -70,6 +79,7 @@ class StatusQueue:
     def drop(self, uid: TaskUid) -> None:
         """The task is gone: nothing is to be written, and nobody waits."""
         self._turns.drop(uid)
+        self._refused.discard(uid)
         self._news.pop(uid, None)
         self._answer(self._waiters.pop(uid, []), None)
         self._progressed()
@@ -80,7 +90,7 @@ class StatusQueue:
         wanted = None if uids is None else frozenset(uids)
         self._hurries.append(wanted)
         try:
-            for uid in [uid for uid in self._news if wanted is None or uid in wanted]:
+            for uid in self._unwritten(wanted):
                 self._turns.put(uid, Rank.HURRIED, float("-inf"))
             self._wake.set()
             yield
@@ -125,11 +135,18 @@ class StatusQueue:
             if news is not None:
                 await self._write(uid, news)
             self._failures = 0
+            self._refused.discard(uid)
             self._answer(waiters, None)
         except Superseded as error:
             if not waiters:
                 self._too_late(uid, error)
             self._answer(waiters, error)
+        except Unwritable as error:
+            assert news is not None
+            self._report(f"a status is not written, it is tried again in {REFUSED_S:g} s: {error}")
+            self._refused.add(uid)
+            self._keep(uid, news, REFUSED_S)
+            self._answer(waiters, None)
         except Unavailable as error:
             assert news is not None
             self._put_back(uid, news, error)
@@ -142,12 +159,16 @@ class StatusQueue:
             room.release()
             self._progressed()
 
-    def _put_back(self, uid: TaskUid, news: News, error: Unavailable) -> None:
-        """Let it wait again, with what came meanwhile, and leave the API server alone for a while."""
+    def _keep(self, uid: TaskUid, news: News, pause: float) -> None:
+        """Let it wait again, with what came meanwhile."""
         newer = self._news.get(uid)
         self._news[uid] = news if newer is None else newer.after(news)
+        self._turns.put(uid, Rank.LONG, self._clock.monotonic() + pause)
+
+    def _put_back(self, uid: TaskUid, news: News, error: Unavailable) -> None:
+        """Let it wait again, and leave the API server alone for a while."""
+        self._keep(uid, news, RETRY_S)
         now = self._clock.monotonic()
-        self._turns.put(uid, Rank.LONG, now + RETRY_S)
         if not self._failures:
             _log.warning("a status is not written, %d tasks wait: %s", len(self._news), error)
         rest = min(LONGEST_REST_S, FIRST_REST_S * 2.0 ** min(self._failures, 30)) * (0.5 + self._clock.draw() / 2)
@@ -155,10 +176,9 @@ class StatusQueue:
         self._rest_until = max(self._rest_until, now + (error.retry_after or rest))
 
     def _unwritten(self, wanted: Iterable[TaskUid] | None) -> list[TaskUid]:
-        """Name those (of these) about whom something waits, or is being written."""
-        if wanted is None:
-            return [*self._news, *self._at_work]
-        return [uid for uid in wanted if uid in self._news or uid in self._at_work]
+        """Name those (of these) about whom something waits, or is being written, and is not refused."""
+        held = self._news.keys() | self._at_work.keys() if wanted is None else wanted
+        return [uid for uid in held if (uid in self._news and uid not in self._refused) or uid in self._at_work]
 
     def _answer(self, waiters: list[asyncio.Future[None]], error: BaseException | None) -> None:
         for waiter in waiters:

@@ -4,7 +4,7 @@ Not here: when something is written (`status_queue`), what a status looks like (
 
 A write is a server-side apply over the version that was seen last: the API server checks no uid in a status. Whoever
 else wrote meanwhile (the operator, a person, another worker) costs one reading. A newer fence in what is read ends the
-matter with `Superseded`. What the API server refuses for good (no rights, say) is `Unavailable` here: it may be mended.
+matter with `Superseded`. What the API server refuses (no rights, say) is `Unavailable` here: it may be mended.
 """
 
 import asyncio
@@ -28,6 +28,10 @@ FEW = 20
 
 type Address = tuple[str, str]
 """Namespace and name."""
+
+
+class Unwritable(Unavailable):
+    """The API server refuses this one resource's status (or all, for lack of rights): others need not wait for it."""
 
 
 @dataclass(slots=True)
@@ -105,7 +109,7 @@ class TaskObjects:
         return found
 
     async def write(self, uid: TaskUid, news: News) -> bool:
-        """Write. False: the task is gone. Raises `Superseded`; `Unavailable` also while others write all the time."""
+        """Write. False: the task is gone. Raises `Superseded`, `Unwritable`, `Unavailable`."""
         known = self._objects.setdefault(uid, _Object())
         async with known.lock:
             for _ in range(TRIES):
@@ -219,7 +223,7 @@ def _mendable() -> Iterator[None]:
     except NotFound:
         raise
     except Refused as error:
-        raise Unavailable(str(error)) from error
+        raise Unwritable(str(error)) from error
 
 
 def _contended(uid: TaskUid) -> Unavailable:

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from background_tasks.domain.model import Cadence, Guarantee, Interval, Policy, Schedule, Task, TaskUid
-from background_tasks.errors import Ambiguous, Unavailable
+from background_tasks.errors import Ambiguous, Refused, Unavailable
 from background_tasks.services.kubernetes.errors import Conflict, NotFound
 from background_tasks.sinks.kubernetes import StatusStore
 from background_tasks.testing.virtual_time import VirtualTime
@@ -23,6 +23,8 @@ class Api:
         self.writes: list[tuple[float, str, Mapping[str, Any]]] = []
         self.reads = 0
         self.outage: Exception | None = None
+        self.refused: set[str] = set()
+        """Names whose status may not be written."""
         self.swallows = 0
         """So many answers to writes are lost."""
         self._version = 0
@@ -57,6 +59,8 @@ class Api:
         await asyncio.sleep(0.005)
         self._reach()
         meta, there = body["metadata"], self.bodies.get(body["metadata"]["name"])
+        if meta["name"] in self.refused:
+            raise Refused(f"{meta['name']} is forbidden")
         if there is None:
             raise NotFound(f"{meta['name']} not found")
         if there["metadata"]["resourceVersion"] != meta["resourceVersion"]:

@@ -265,21 +265,32 @@ def test_a_task_that_is_gone_or_made_anew_is_dropped_silently(cluster: Any) -> N
 
 
 def test_what_is_refused_takes_no_neighbour_down(cluster: Any) -> None:
-    """It counts as away, so that the engine goes on and tries again; it is told."""
-    task = cluster.task("a", 3600)
+    """It is told, kept, and written once somebody has mended it; nobody waits for it, and nothing is claimed."""
+    bad, good, once = cluster.task("bad", 3600), cluster.task("good", 3600), cluster.once("once")
 
     async def story() -> None:
-        await cluster.store.load([A])
-        cluster.api.outage = Refused("backgroundtasks is forbidden")
+        await cluster.store.load([bad.uid, good.uid, once.uid])
+        cluster.api.refused = {"bad", "once"}
+        async with asyncio.timeout(5):
+            async with cluster.store.hurried():
+                await cluster.store.record(bad, Past(failures=1), None, fence=fence(1))
+                await cluster.store.record(good, Past(failures=2), None, fence=fence(1))
         with pytest.raises(Unavailable, match="is forbidden"):
-            await cluster.store.record(task, Past(failures=1), None, fence=fence(1))
-        with pytest.raises(Unavailable, match="is forbidden"):
-            await cluster.store.load([A])
-        cluster.api.outage = None
-        await cluster.store.record(task, Past(failures=2), None, fence=fence(1))
+            await cluster.store.claim(once, 60.0, fence(1))
+        cluster.api.refused = set()
+        await asyncio.sleep(40)
 
     cluster.run(story)
-    assert cluster.status("a")["ledger"]["past"] == {"failures": 2}
+    pasts = [cluster.status(name)["ledger"]["past"] for name in ("bad", "good")]
+    assert pasts == [{"failures": 1}, {"failures": 2}]
+    assert cluster.said == ["a status is not written, it is tried again in 30 s: bad is forbidden"]
+
+
+def test_a_list_that_is_refused_is_asked_for_again(cluster: Any) -> None:
+    """Not knowing is not the same as nothing: no task of the pool starts."""
+    cluster.api.outage = Refused("backgroundtasks is forbidden")
+    with pytest.raises(Unavailable, match="is forbidden"):
+        cluster.clock.run(cluster.store.load([A]))
 
 
 def test_a_withdrawn_task_is_written_no_more(cluster: Any) -> None:
