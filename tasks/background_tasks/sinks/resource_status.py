@@ -81,13 +81,18 @@ class News:
     """Runs that are shown, those of former holders included."""
 
     def after(self, older: "News | None") -> "News":
-        """Return this with what it does not say taken from what waited before it."""
+        """Return this with what it does not say taken from what waited before it.
+
+        A past goes by the right under which it came to be: somebody may have held the slot between two tenures of ours,
+        and what an earlier one still had to tell must not pass for the later one's.
+        """
         if older is None:
             return self
+        fence = older.fence if self.fence is None or (self.past is None and older.past is not None) else self.fence
         return News(
             status=older.status if self.status is None else self.status,
             past=older.past if self.past is None else self.past,
-            fence=older.fence if self.fence is None else self.fence,
+            fence=fence or self.fence,
             history_limit=self.history_limit,
         )
 
