@@ -24,7 +24,7 @@ class OwnNode:
     """One node, and the control plane beside it."""
 
     def __init__(self, folder: Path) -> None:
-        self._folder = folder
+        self._cluster = Cluster.load(folder)
 
     @classmethod
     def given(cls) -> "OwnNode | None":
@@ -35,16 +35,16 @@ class OwnNode:
     @property
     def address(self) -> str:
         """Where pods reach what runs on the node."""
-        return Cluster.load(self._folder).address
+        return self._cluster.address
 
     @property
     def api_server(self) -> ApiServer:
         """The API server, ours to stop."""
-        return ApiServer(Cluster.load(self._folder))
+        return ApiServer(self._cluster)
 
     def refresh_names(self) -> None:
         """Serve the names of Services that are new; a node with a DNS of its own does it by itself."""
-        node.refresh_names(Cluster.load(self._folder))
+        node.refresh_names(self._cluster)
 
     def kill_container(self, pod: Body) -> None:
         """End a pod's only container by SIGKILL: no drain, no goodbye."""

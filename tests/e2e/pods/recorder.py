@@ -27,5 +27,11 @@ class Recorder(BaseHTTPRequestHandler):
         """Say nothing of requests: the log is for the lines."""
 
 
+class Server(ThreadingHTTPServer):
+    """Lets a hundred wait at the door: tasks of one grid all post at the same instant."""
+
+    request_queue_size = 128
+
+
 if __name__ == "__main__":
-    ThreadingHTTPServer(("", PORT), Recorder).serve_forever()
+    Server(("", PORT), Recorder).serve_forever()
