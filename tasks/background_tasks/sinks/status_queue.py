@@ -50,7 +50,9 @@ class StatusQueue:
         self._too_late = too_late
         self._news: dict[TaskUid, News] = {}
         self._waiters: dict[TaskUid, list[asyncio.Future[None]]] = {}
-        self._at_work: dict[TaskUid, int] = {}
+        self._at_work: set[TaskUid] = set()
+        self._again: set[TaskUid] = set()
+        """Whose turn came while they were being written."""
         self._refused: set[TaskUid] = set()
         self._hurries: list[frozenset[TaskUid] | None] = []
         """Who is hurried by whom; None: all."""
@@ -62,13 +64,7 @@ class StatusQueue:
     def put(self, uid: TaskUid, news: News, rank: Rank, due: float) -> None:
         """Have it written when its turn comes, together with what waits already about the task."""
         self._news[uid] = news.after(self._news.get(uid))
-        if uid in self._refused:
-            due = max(due, self._clock.monotonic() + RETRY_S)
-        elif any(hurried is None or uid in hurried for hurried in self._hurries):
-            rank, due = Rank.HURRIED, float("-inf")
-        self._turns.put(uid, rank, due)
-        if due < self._asleep_until:
-            self._wake.set()
+        self._line_up(uid, rank, due)
 
     async def written(self, uid: TaskUid) -> None:
         """Return when what waits about a task is written. Raises what kept it from being."""
@@ -80,6 +76,7 @@ class StatusQueue:
         """The task is gone: nothing is to be written, and nobody waits."""
         self._turns.drop(uid)
         self._refused.discard(uid)
+        self._again.discard(uid)
         self._news.pop(uid, None)
         self._answer(self._waiters.pop(uid, []), None)
         self._progressed()
@@ -129,8 +126,12 @@ class StatusQueue:
                     await self._wake.wait()
 
     async def _serve(self, uid: TaskUid, room: asyncio.Semaphore) -> None:
+        if uid in self._at_work:  # one after the other: what fails and comes back must find the newer still waiting
+            self._again.add(uid)
+            room.release()
+            return
         news, waiters = self._news.pop(uid, None), self._waiters.pop(uid, [])
-        self._at_work[uid] = self._at_work.get(uid, 0) + 1
+        self._at_work.add(uid)
         try:
             if news is not None:
                 await self._write(uid, news)
@@ -153,9 +154,10 @@ class StatusQueue:
             self._answer(waiters, error)
         finally:
             self._answer(waiters, asyncio.CancelledError())
-            self._at_work[uid] -= 1
-            if not self._at_work[uid]:
-                del self._at_work[uid]
+            self._at_work.discard(uid)
+            if uid in self._again:
+                self._again.discard(uid)
+                self._line_up(uid, Rank.CHANGED, self._clock.monotonic())
             room.release()
             self._progressed()
 
@@ -163,7 +165,7 @@ class StatusQueue:
         """Let it wait again, with what came meanwhile."""
         newer = self._news.get(uid)
         self._news[uid] = news if newer is None else newer.after(news)
-        self._turns.put(uid, Rank.LONG, self._clock.monotonic() + pause)
+        self._line_up(uid, Rank.LONG, self._clock.monotonic() + pause)
 
     def _put_back(self, uid: TaskUid, news: News, error: Unavailable) -> None:
         """Let it wait again, and leave the API server alone for a while."""
@@ -175,9 +177,19 @@ class StatusQueue:
         self._failures += 1
         self._rest_until = max(self._rest_until, now + (error.retry_after or rest))
 
+    def _line_up(self, uid: TaskUid, rank: Rank, due: float) -> None:
+        """Let it wait for its turn, and see to it that the writer wakes up for it."""
+        if uid in self._refused:
+            due = max(due, self._clock.monotonic() + RETRY_S)
+        elif any(hurried is None or uid in hurried for hurried in self._hurries):
+            rank, due = Rank.HURRIED, float("-inf")
+        self._turns.put(uid, rank, due)
+        if due < self._asleep_until:
+            self._wake.set()
+
     def _unwritten(self, wanted: Iterable[TaskUid] | None) -> list[TaskUid]:
         """Name those (of these) about whom something waits, or is being written, and is not refused."""
-        held = self._news.keys() | self._at_work.keys() if wanted is None else wanted
+        held = self._news.keys() | self._at_work if wanted is None else wanted
         return [uid for uid in held if (uid in self._news and uid not in self._refused) or uid in self._at_work]
 
     def _answer(self, waiters: list[asyncio.Future[None]], error: BaseException | None) -> None:
