@@ -44,7 +44,9 @@ class Seen:
     claimed: tuple[float, ...] = ()
     """Fire times, oldest first."""
     realms: tuple[str, ...] = ()
-    """Realms that wrote, in the order in which they first did."""
+    """Realms that wrote, in the order in which they last began to."""
+    pool: str = ""
+    """Whose workers run it; empty where the reading does not say."""
     shown: str = "{}"
     """The rest of the status, as far as it is the worker's."""
 
@@ -64,6 +66,7 @@ def seen(body: Mapping[str, Any], report: Report) -> Seen:
         claimed=_claimed(ledger.get("claimed"), f"{where}.claimed", report),
         realms=tuple(realm for realm in _listed(ledger.get("realms")) if isinstance(realm, str))[-REALMS_KEPT:],
         shown=_json(shown),
+        pool=str(_mapping(_mapping(body.get("spec")).get("poolRef")).get("name") or ""),
     )
 
 
@@ -187,8 +190,8 @@ def _cut(item: Any) -> Any:
 def _ledger(before: Seen, news: News, fence: Fence | None) -> dict[str, Any]:
     past = before.past if news.past is None else dump_past(news.past)
     realms = before.realms
-    if fence is not None and fence.realm not in realms:
-        realms = (*realms, fence.realm)[-REALMS_KEPT:]
+    if fence is not None and realms[-1:] != (fence.realm,):
+        realms = (*(realm for realm in realms if realm != fence.realm), fence.realm)[-REALMS_KEPT:]
     known = {
         "past": None if past is None else json.loads(past),
         "claimed": list(before.claimed),

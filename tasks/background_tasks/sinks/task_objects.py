@@ -15,7 +15,7 @@ from typing import Any
 
 from background_tasks.api import names
 from background_tasks.domain.model import Fence, TaskUid
-from background_tasks.errors import NotLeader, Refused, Superseded, Unavailable
+from background_tasks.errors import BackgroundTaskError, NotLeader, Refused, Superseded, Unavailable
 from background_tasks.services.kubernetes.client import Cluster
 from background_tasks.services.kubernetes.errors import Conflict, NotFound
 from background_tasks.services.kubernetes.resources import BACKGROUND_TASKS
@@ -71,7 +71,7 @@ class TaskObjects:
         self._report = report
         self._objects: dict[TaskUid, _Object] = {}
         self._successions: set[tuple[str, str]] = set()
-        """(older realm, newer realm), as the slot table said."""
+        """(a realm that wrote, a realm that writes now), as the slot table said."""
 
     def seen(self, uid: TaskUid) -> Seen | None:
         """Return what was read or written last; asks nobody."""
@@ -109,12 +109,12 @@ class TaskObjects:
         return found
 
     async def write(self, uid: TaskUid, news: News) -> bool:
-        """Write. False: the task is gone. Raises `Superseded`, `Unwritable`, `Unavailable`."""
+        """Write. False: the task is gone, or another pool's. Raises `Superseded`, `Unwritable`, `Unavailable`."""
         known = self._objects.setdefault(uid, _Object())
         async with known.lock:
             for _ in range(TRIES):
                 before = known.seen or await self._look(uid, known)
-                if before is None:
+                if before is None or self._is_elsewhere(before):
                     return False
                 await self.admit(before, news.fence)
                 if await self._apply(uid, known, before, news):
@@ -122,12 +122,12 @@ class TaskObjects:
         raise _contended(uid)
 
     async def claim(self, uid: TaskUid, fire: float, fence: Fence | None) -> bool:
-        """Write that a fire time is being served. False: it was claimed before, or the task is gone."""
+        """Write that a fire time is being served. False: it was claimed before, or the task is gone, or moved away."""
         known = self._objects.setdefault(uid, _Object())
         async with known.lock:
             for _ in range(TRIES):
                 before = known.seen or await self._look(uid, known)
-                if before is None:
+                if before is None or self._is_elsewhere(before):
                     return False
                 await self.admit(before, fence)
                 if fire in before.claimed:  # by us, where our own fence stands under a claim that was never answered
@@ -140,7 +140,7 @@ class TaskObjects:
         raise _contended(uid)
 
     async def admit(self, before: Seen, fence: Fence | None) -> None:
-        """Return if nobody with a newer fence of the slot wrote. Raises `Superseded`; `Unavailable` never."""
+        """Return if nobody with a newer fence of the slot wrote. Raises `Superseded`; `Unavailable`: nobody can say."""
         stored = before.fence
         if fence is None or stored is None:
             return
@@ -150,21 +150,32 @@ class TaskObjects:
                 raise Superseded(f"{late}: its epoch is {stored.epoch} by now; nothing was written")
             return
         order = before.realms
-        if fence.realm in order:
-            if stored.realm in order and order.index(stored.realm) > order.index(fence.realm):
-                raise Superseded(f"{late}: a newer slot table has been made; nothing was written")
+        behind = fence.realm in order and stored.realm in order and order.index(stored.realm) > order.index(fence.realm)
+        if fence.realm in order and not behind:
             return
+        if self._verify is None and behind:
+            raise Superseded(f"{late}: a newer slot table has been made; nothing was written")
         await self._succeeds(stored.realm, fence, late)
 
-    async def _succeeds(self, older: str, fence: Fence, late: str) -> None:
-        """Ask the slot table whether a realm that this resource has not seen yet is the newest."""
-        if self._verify is None or (older, fence.realm) in self._successions:
+    async def _succeeds(self, other: str, fence: Fence, late: str) -> None:
+        """Ask the slot table whether its realm is that of the fence, and not the one that was written by last.
+
+        The order in which realms wrote does not say: a task that was moved to another pool and back has seen the realm
+        of the other pool later, and that one is over for it all the same.
+        """
+        if self._verify is None or (other, fence.realm) in self._successions:
             return
         try:
             await self._verify(fence)
         except NotLeader as error:
+            if isinstance(error.__cause__, BackgroundTaskError | TimeoutError):  # the table did not answer
+                raise Unavailable(f"{late}, or did not: {error}") from error
             raise Superseded(f"{late}: {error}; nothing was written") from error
-        self._successions.add((older, fence.realm))
+        self._successions.add((other, fence.realm))
+
+    def _is_elsewhere(self, before: Seen) -> bool:
+        """Say whether the resource names another pool. All that is written is written over the version that says so."""
+        return before.pool not in ("", self._pool)
 
     async def _apply(self, uid: TaskUid, known: _Object, before: Seen, news: News) -> bool:
         """Write over one version. False: there is another one by now."""

@@ -1,12 +1,15 @@
-"""Whose right something is written by: tenures that follow one another."""
+"""Whose right something is written by: tenures that follow one another, tasks that move from pool to pool and back."""
 
 import asyncio
 from typing import Any
 
+import pytest
+
 from background_tasks.domain.model import Fence, Past, TaskUid
+from background_tasks.errors import NotLeader, Superseded, Unavailable
 
 A = TaskUid("a")
-OURS = "realm-of-p"
+OURS, THEIRS = "realm-of-p", "realm-of-q"
 
 
 def fence(epoch: int, realm: str = OURS) -> Fence:
@@ -18,6 +21,12 @@ def shown(held: Fence) -> dict[str, Any]:
     """What the engine shows of a singleton."""
     ready = {"type": "Ready", "status": "True", "reason": "Armed", "lastTransitionTime": "t0"}
     return {"conditions": [ready], "slot": 3, "fence": str(held), "worker": "w"}
+
+
+async def holds(asked: Fence) -> None:
+    """The slot table says that any fence of our own realm holds."""
+    if asked.realm != OURS:
+        raise NotLeader(f"slot {asked.slot}: the slot table was made anew")
 
 
 def test_a_past_of_an_earlier_tenure_is_not_written_by_the_right_of_a_later_one(cluster: Any) -> None:
@@ -57,3 +66,82 @@ def test_a_past_of_an_earlier_tenure_is_written_where_nobody_came_between(cluste
         assert await cluster.store.load([A]) == {A: Past(fired_at=10.0)}
 
     cluster.run(story)
+
+
+def moved(cluster: Any, pool: str, **status: Any) -> None:
+    """Somebody edits `spec.poolRef.name`."""
+    cluster.api.bodies["a"]["spec"] = {"poolRef": {"name": pool}}
+    cluster.api.touch("a", **status)
+
+
+def test_a_task_that_comes_back_from_another_pool_is_written_again(cluster: Any) -> None:
+    """Two pools have two slot tables, and neither is the newer one: the table of the pool that it names now counts."""
+    task = cluster.task("a", 3600)
+    cluster.store = cluster.another(verify=holds)
+
+    async def story() -> None:
+        await cluster.store.load([A])
+        await cluster.store.record(task, Past(failures=1), None, fence=fence(7))
+        moved(cluster, "q", fence=str(fence(2, THEIRS)), ledger={"past": {"failures": 2}, "realms": [OURS, THEIRS]})
+        moved(cluster, "p")
+        assert await cluster.store.load([A]) == {A: Past(failures=2)}
+        for failures in (3, 4):
+            await cluster.store.record(task, Past(failures=failures), None, fence=fence(7))
+
+    cluster.run(story)
+    ledger = cluster.status("a")["ledger"]
+    assert (ledger["past"], ledger["realms"]) == ({"failures": 4}, [THEIRS, OURS])
+
+
+def test_nothing_is_written_to_a_task_that_went_to_another_pool(cluster: Any) -> None:
+    """Before its new workers wrote anything, and although our slot is held: it is as good as gone."""
+    rare, once = cluster.task("a", 3600), cluster.once("a")
+    cluster.store = cluster.another(verify=holds)
+
+    async def story() -> None:
+        await cluster.store.load([A])
+        moved(cluster, "q")
+        await cluster.store.record(rare, Past(failures=1), None, fence=fence(7))
+        await cluster.store.publish(A, shown(fence(7)))
+        assert not await cluster.store.claim(once, 60.0, fence(7))
+        await asyncio.sleep(60)
+
+    cluster.run(story)
+    assert (cluster.api.writes, cluster.said) == ([], [])
+
+
+def test_a_slot_table_that_does_not_answer_decides_nothing(cluster: Any) -> None:
+    """A past that may be written is not dropped because the table could not be read just then."""
+    task = cluster.task("a", 3600)
+    cluster.api.touch("a", fence=str(fence(9, THEIRS)), ledger={"realms": [THEIRS]})
+    silent = [True]
+
+    async def verify(asked: Fence) -> None:
+        if silent:
+            raise NotLeader("slot 3: the slot table cannot be read: no answer") from TimeoutError()
+
+    async def story() -> None:
+        await cluster.store.load([A])
+        with pytest.raises(Unavailable, match="the slot table cannot be read"):
+            await cluster.store.record(task, Past(failures=1), None, fence=fence(1))
+        silent.clear()
+        await cluster.store.record(task, Past(failures=1), None, fence=fence(1))
+
+    cluster.store = cluster.another(verify=verify)
+    cluster.run(story)
+    assert cluster.status("a")["ledger"]["past"] == {"failures": 1}
+
+
+def test_a_realm_that_is_over_stays_so(cluster: Any) -> None:
+    """The slot table of the same pool was made anew, and says so."""
+    task = cluster.task("a", 3600)
+    cluster.api.touch("a", fence=str(fence(1)), ledger={"realms": [THEIRS, OURS]})
+    cluster.store = cluster.another(verify=holds)
+
+    async def story() -> None:
+        await cluster.store.load([A])
+        with pytest.raises(Superseded, match="the slot table was made anew"):
+            await cluster.store.record(task, Past(failures=1), None, fence=fence(9, THEIRS))
+
+    cluster.run(story)
+    assert cluster.api.writes == []
