@@ -9,7 +9,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from redis import Redis
 
+from background_tasks.local.embedded import EmbeddedServer
 from tests.controlplane.workers import Pool, served, wait_for
 from tests.testbed.session import ControlPlane
 
@@ -185,3 +187,33 @@ def test_a_standby_is_ready_and_a_second_signal_hurries(pool: Pool) -> None:
     assert holder.end() == 0
     wait_for(lambda: pool.holders()[0] == other.member, "the standby takes over", SOON_S)
     assert urllib.request.urlopen(f"{other.said('started')[0]['probes']}/livez", timeout=5).status == 200
+
+
+@pytest.mark.parametrize("backend", ["Kubernetes", "Redis"])
+def test_a_pool_with_a_redis_keeps_its_ledger_there(pool: Pool, embedded: EmbeddedServer, backend: str) -> None:
+    """Under the namespace's own keys; the status only shows. Leases lie where the pool says."""
+    lease = {"backend": backend, "duration": "3s", "renewDeadline": "2s", "retryPeriod": "500ms"}
+    worker = pool.start(spec={"lease": lease}, BGTASKS_REDIS_URL=embedded.url)
+    wait_for(lambda: worker.probe("/readyz")[0] == 200, "the worker is ready")
+    pool.apply("a")
+    wait_for(lambda: pool.runs("a") and pool.status("a").get("lastRun"), "it runs and is shown")
+    assert worker.end() == 0
+    with Redis.from_url(embedded.url, decode_responses=True) as redis:
+        keys = {key.rpartition(":")[2] for key in redis.keys(f"bgt:{pool.namespace}/default:*")}
+        past = json.loads(redis.hvals(f"bgt:{pool.namespace}/default:past")[0])
+    assert past["fired_at"] == pytest.approx(pool.runs("a")[-1]["fire"], abs=0.001)
+    assert ("slots" in keys, "ledger" in pool.status("a")) == (backend == "Redis", False)
+
+
+def test_a_pool_comes_up_once_however_many_workers_join_it(pool: Pool) -> None:
+    """An `onStart` task is not run again by whoever takes its slot over."""
+    first, _ = pool.ready(count=2)
+    for number in range(6):
+        pool.apply(f"s{number}", schedule={"onStart": {}})
+    wait_for(lambda: all(pool.runs(f"s{number}") for number in range(6)), "each runs")
+    assert first.end() == 0
+    (third,) = pool.ready()
+    wait_for(lambda: third.member in pool.holders().values(), "the newcomer holds slots")
+    pool.apply("witness")
+    wait_for(lambda: len(pool.runs("witness")) > 10, "the pool serves")
+    assert [len(pool.runs(f"s{number}")) for number in range(6)] == [1] * 6
