@@ -184,6 +184,22 @@ async def test_a_lease_goes_with_its_pod(make: Make, cluster: Cluster, namespace
     await eventually(gone, "the lease stays", 30)
 
 
+async def test_a_member_that_outlives_its_pod_is_not_collected_again_and_again(make: Make) -> None:
+    """Deleted by force, a pod is gone while its process drains: others must see its renewals, or they take over."""
+    gone = {"pod_name": "w-1", "pod_uid": "5ad3f1c0-0000-4000-8000-000000000000"}
+    leases, later = make(**gone), make(**gone)
+
+    async def collected(member: MemberId) -> bool:
+        return member not in await make().members()
+
+    await leases.renew(A, 12)
+    await eventually(lambda: collected(A), "the first lease stays", 30)
+    await leases.renew(A, 12)
+    await later.renew(B, 12)
+    await eventually(lambda: collected(B), "the collector does not come by", 30)
+    assert not await collected(A)
+
+
 async def test_a_container_that_restarts_sweeps_away_its_dead_lease(make: Make, cluster: Cluster, namespace: str,
                                                                     follow: Follow) -> None:  # fmt: skip
     """And what was not renewed for ten durations; nobody else's."""

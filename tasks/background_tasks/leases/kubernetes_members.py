@@ -65,6 +65,7 @@ class LeaseMembers:
         self._ring = ring
         self._cache = LeaseCache(self._record)
         self._own: dict[str, Body] = {}
+        self._owner = place.pod
         self._up_since: float | None = None
         self._reported: set[str] = set()
         self._joined = asyncio.Event()
@@ -165,8 +166,8 @@ class LeaseMembers:
             try:
                 return await self._cluster.replace(LEASES, renewed_lease(before, renewal), namespace=namespace)
             except NotFound:
-                del self._own[name]  # somebody deleted it under us
-        made = new_lease(namespace, renewal.member, self._place.pod)
+                self._deleted(name)
+        made = new_lease(namespace, renewal.member, self._owner)
         return await self._cluster.create(LEASES, renewed_lease(made, renewal), namespace=namespace)
 
     async def _look_up(self, name: str) -> None:
@@ -174,9 +175,19 @@ class LeaseMembers:
         answer = await self._cluster.list(
             LEASES, namespace=self._place.namespace, field_selector=f"metadata.name={name}"
         )
-        self._own.pop(name, None)
         if answer["items"]:
             self._own[name] = answer["items"][0]
+        elif name in self._own:
+            self._deleted(name)
+
+    def _deleted(self, name: str) -> None:
+        """Somebody deleted our Lease under us.
+
+        Where our pod is gone before us (deleted by force, while we drain), that was the garbage collector, and it would
+        come back for each new one, at once: others might see none of our renewals. So the next has no owner.
+        """
+        del self._own[name]
+        self._owner = None
 
     async def _sweep(self) -> None:
         """Delete leases that nobody renews any more: of earlier processes of our pod, and of the long dead.
