@@ -35,11 +35,10 @@ BENCHMARKS: dict[str, tuple[str, ...]] = {
         "prompts_lost_or_doubled_10k_kills",
     ),
     "operators": (
+        "operator_first_start_s",
         "operator_converge_s",
         "operator_idle_writes",
         "operator_rss_mib",
-        "operator_restart_s",
-        "operator_restart_writes",
     ),
     "decay": ("decay_1m_s", "decay_1m_longest_query_s", "decay_1m_touched_by_rerun"),
 }
