@@ -136,6 +136,18 @@ async def test_a_deleted_table_is_made_anew_with_what_is_remembered(make: Make, 
     assert ["all that stood in it is lost; a new realm begins" in sentence for sentence in said] == [True]
 
 
+async def test_a_newcomer_takes_nothing_of_a_lost_table_before_its_time(make: Make, cluster: Cluster,
+                                                                        namespace: str) -> None:  # fmt: skip
+    """Others may hold slots by it: who makes it anew, knowing none of its rows, has them all waited out."""
+    holder = make()
+    before = await claim(holder, 0, A)
+    await holder.renew(A, 12)
+    await cluster.delete(CONFIG_MAPS, "p-slots", namespace=namespace)
+    after = await make().read()
+    assert (after.realm != before.realm, after.rows) == (True, (LOST,) * 4)
+    assert await holder.read(fresh=True) == after
+
+
 async def test_a_table_that_was_deleted_and_restored_begins_a_new_realm(make: Make, cluster: Cluster, namespace: str,
                                                                         said: list[str]) -> None:  # fmt: skip
     """The same contents in another object: who restored it cannot know of later claims; nor can a newcomer."""

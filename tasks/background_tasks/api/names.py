@@ -39,6 +39,8 @@ OPERATOR_APP = "background-tasks-operator"
 LEASE_DURATION = f"{GROUP}/duration"
 """Seconds, with their fraction; `spec.leaseDurationSeconds` is the next whole number."""
 LEASE_LEAVING = f"{GROUP}/leaving"
+LEASE_REALM = f"{GROUP}/realm"
+"""The realm of the slot table as this member read it last; absent: it has read none."""
 UP_SINCE = f"{GROUP}/up-since"
 """When the pool came up, as this member knows it; seconds since the epoch."""
 

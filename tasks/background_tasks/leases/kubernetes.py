@@ -58,8 +58,9 @@ class KubernetesLeases:
         self._bells: set[asyncio.Event] = set()
         self._members = LeaseMembers(cluster, place, clock=clock, report=report, ring=self._ring)
         self._table = ConfigMapTable(
-            cluster, place, clock=clock, report=report, ring=self._ring, members=self._all_members
-        )
+            cluster, place, clock=clock, report=report, ring=self._ring, members=self._all_members,
+            others_know_a_table=self._members.others_know_a_table,
+        )  # fmt: skip
 
     async def follow(self) -> None:
         """Keep the watches, until cancelled. What goes wrong with them is reported, and tried again."""
@@ -78,7 +79,7 @@ class KubernetesLeases:
 
     async def renew(self, member: MemberId, duration: float, *, leaving: bool = False) -> None:
         """Write the member's lease; creates it when absent, and overwrites what anybody else wrote to it."""
-        await self._members.renew(member, duration, leaving=leaving)
+        await self._members.renew(member, duration, leaving=leaving, realm=self._table.realm)
         self._table.duration = duration
 
     async def release(self, member: MemberId) -> None:

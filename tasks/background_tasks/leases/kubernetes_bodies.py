@@ -63,6 +63,8 @@ class Renewal:
     """Wall seconds, for people: no member believes it."""
     up_since: float
     """Wall seconds: when the pool came up, as this member knows it."""
+    realm: str = ""
+    """Of the slot table that it knows; empty: none yet."""
 
 
 def lease_name(member: MemberId) -> str:
@@ -95,9 +97,11 @@ def renewed_lease(before: Body, renewal: Renewal) -> Body:
     """Write a renewal over a Lease; what others put beside our fields stays."""
     at = datetime.fromtimestamp(renewal.at, UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
     metadata, spec = before["metadata"], before.get("spec") or {}
-    kept = {key: value for key, value in (metadata.get("annotations") or {}).items() if key != names.LEASE_LEAVING}
+    dropped = (names.LEASE_LEAVING, names.LEASE_REALM)
+    kept = {key: value for key, value in (metadata.get("annotations") or {}).items() if key not in dropped}
     ours = {names.LEASE_DURATION: repr(float(renewal.duration)), names.UP_SINCE: repr(float(renewal.up_since))}
     ours |= {names.LEASE_LEAVING: "true"} if renewal.leaving else {}
+    ours |= {names.LEASE_REALM: renewal.realm} if renewal.realm else {}
     ours_in_spec = {
         "holderIdentity": renewal.member,
         "leaseDurationSeconds": min(MOST_SECONDS, ceil(renewal.duration)),
@@ -155,6 +159,11 @@ def age_of(lease: Body, now: float) -> float | None:
         return now - datetime.fromisoformat((lease.get("spec") or {})["renewTime"]).timestamp()
     except (KeyError, TypeError, ValueError, OverflowError):
         return None
+
+
+def knows_a_table(lease: Body) -> bool:
+    """Say whether the member has read a slot table, so that it may hold slots."""
+    return bool((lease["metadata"].get("annotations") or {}).get(names.LEASE_REALM))
 
 
 def is_of_pod(lease: Body, pod: Pod) -> bool:

@@ -15,6 +15,7 @@ from background_tasks.leases.kubernetes_bodies import (
     Renewal,
     age_of,
     is_of_pod,
+    knows_a_table,
     lease_name,
     new_lease,
     pool_selector,
@@ -70,13 +71,14 @@ class LeaseMembers:
         self._reported: set[str] = set()
         self._joined = asyncio.Event()
 
-    async def renew(self, member: MemberId, duration: float, *, leaving: bool = False) -> None:
+    async def renew(self, member: MemberId, duration: float, *, leaving: bool = False, realm: str = "") -> None:
         """Write the member's lease; creates it when absent, and overwrites what anybody else wrote to it."""
         wall = self._clock.wall()
         up_since = await self.up_since(wall) if self._up_since is None else self._up_since
         renewal = Renewal(
-            pool=self._place.pool, member=member, duration=duration, leaving=leaving, at=wall, up_since=up_since
-        )
+            pool=self._place.pool, member=member, duration=duration, leaving=leaving, at=wall, up_since=up_since,
+            realm=realm,
+        )  # fmt: skip
         newest, sent_at = self._cache.newest, self._clock.boottime()
         body = await self._write(renewal)
         self.duration = duration
@@ -102,6 +104,10 @@ class LeaseMembers:
         """Ask the server for all leases of the pool that can be read."""
         await self.bodies()
         return self._cache.records()
+
+    async def others_know_a_table(self) -> bool:
+        """Ask the server whether there is another member that has read a slot table."""
+        return any(knows_a_table(lease) for lease in await self.bodies() if lease["metadata"]["name"] not in self._own)
 
     async def bodies(self) -> Sequence[Body]:
         """Ask the server for all leases of the pool, as they stand there."""

@@ -3,7 +3,8 @@
 A realm is over when its table cannot be read, when it was copied, or when it went back: a realm that another has
 followed, a row's epoch or the server's own count lower than what this member has seen. Claims may be missing from such
 a table, and an epoch handed out twice would fence nobody. The rows of the new realm are the later claims of what stands
-there and of what we remember: holders keep their rows and claim them anew, and nobody else takes them before that.
+there and of what we remember: holders keep their rows and claim them anew, and nobody else takes them before that. A
+newcomer remembers nothing: where others have read a table that is lost, all rows are waited out.
 
 Not here: what a table looks like (`kubernetes_bodies`), what a watch is worth (`kubernetes_cache`).
 """
@@ -16,6 +17,7 @@ from background_tasks.api.names import slot_table_name
 from background_tasks.domain.model import MemberId
 from background_tasks.errors import Unavailable
 from background_tasks.leases.kubernetes_bodies import (
+    UNREADABLE,
     Blank,
     CountedOtherwise,
     Damaged,
@@ -43,6 +45,7 @@ LONGEST_PAUSE_S = 0.2
 MAY_LAG = 0.25
 """In durations of our own lease: so long after the last sign of life of its watch the table is not asked for."""
 FREE = SlotRow(holder=None, epoch=0)
+LOST = SlotRow(holder=UNREADABLE, epoch=0)
 
 
 class ConfigMapTable:
@@ -57,8 +60,9 @@ class ConfigMapTable:
         report: Callable[[str], None],
         ring: Callable[[], None],
         members: Callable[[], Awaitable[Mapping[MemberId, MemberRecord]]],
+        others_know_a_table: Callable[[], Awaitable[bool]],
     ) -> None:
-        """`members` asks the server for all leases of the pool."""
+        """`members` and `others_know_a_table` ask the server for all leases of the pool."""
         self.duration = 0.0
         """Of our own lease; 0 before its first renewal."""
         self._cluster = cluster
@@ -67,6 +71,7 @@ class ConfigMapTable:
         self._report = report
         self._ring = ring
         self._members = members
+        self._others_know_a_table = others_know_a_table
         self._name = slot_table_name(place.pool)
         self._where = f"slot table {place.namespace}/{self._name}"
         self._cache = TableCache()
@@ -74,6 +79,11 @@ class ConfigMapTable:
         self._over: set[str] = set()
         self._waiting = Waiting()
         self._swaps = Swaps(self._swap, self._where)
+
+    @property
+    def realm(self) -> str:
+        """The realm of the newest table that was read; empty: none was."""
+        return "" if self._known is None else self._known.realm
 
     def holders(self) -> set[MemberId]:
         """Name who holds a slot, by the newest table that was read."""
@@ -134,6 +144,8 @@ class ConfigMapTable:
                 return await self._begin_realm(why, rows)
             case Blank() if self._known is not None:
                 return await self._begin_realm("all that stood in it is lost", self._known.rows)
+            case Blank() if await self._others_know_a_table():
+                return await self._begin_realm("others know a table that is lost", (LOST,) * self._place.slots)
             case Blank():
                 return await self._begin_realm("", free)
             case CountedOtherwise(count, holders):
