@@ -21,6 +21,8 @@ from background_tasks.errors import Ambiguous, BackgroundTaskError, Refused, Una
 
 SHOWN = 300
 """Characters of an answer that is not a Status (a proxy's page), in an error's sentence."""
+LONGEST_RETRY_AFTER_S = 120.0
+"""What a server may ask of us; more would leave whoever obeys it deaf for a header's slip."""
 UNAUTHORIZED, NOT_FOUND, CONFLICT, GONE = 401, 404, 409, 410
 TOO_MANY_REQUESTS, SERVICE_UNAVAILABLE = 429, 503
 
@@ -131,7 +133,7 @@ def _seconds(status: Mapping[str, Any], retry_after: str | None) -> float | None
         seconds = float(told) if told is not None else 0.0
     except (TypeError, ValueError):
         return None
-    return seconds if 0 < seconds < float("inf") else None
+    return min(seconds, LONGEST_RETRY_AFTER_S) if 0 < seconds < float("inf") else None
 
 
 def _told(error: Exception) -> str:

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from background_tasks.errors import BackgroundTaskError, Unavailable
 from background_tasks.ports import Clock
 from background_tasks.services.kubernetes.client import IDLE_TIMEOUT_S, WATCH_LIFETIME_S, Cluster
-from background_tasks.services.kubernetes.errors import Gone, Silent
+from background_tasks.services.kubernetes.errors import LONGEST_RETRY_AFTER_S, Gone, Silent
 from background_tasks.services.kubernetes.lines import Body
 from background_tasks.services.kubernetes.resources import Resource
 
@@ -22,8 +22,6 @@ LONGEST_PAUSE_S = 30.0
 HEALTHY_S = 30.0
 """A watch that lived so long was a good one: the next failure is a first one again. Longer than a call's deadline: a
 server that took the connection and never answered was none."""
-LONGEST_RETRY_AFTER_S = 120.0
-"""What a server may ask of us; more would leave us deaf for a header's slip."""
 
 _log = logging.getLogger(__name__)
 

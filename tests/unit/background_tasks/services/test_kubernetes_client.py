@@ -187,6 +187,7 @@ async def test_a_failure_says_what_to_do_next_in_the_words_of_the_api(
         pytest.param("soon", None, None, id="no number"),
         pytest.param("-1", None, None, id="before now"),
         pytest.param("inf", None, None, id="never"),
+        pytest.param("86400", None, 120.0, id="a header's slip does not silence us for a day"),
         pytest.param(None, [], None, id="nothing"),
     ],
 )
