@@ -301,7 +301,9 @@ def test_a_frozen_redis_stops_singletons_until_it_answers(up: "Up", own: Path, w
         up.write(name, task="own_good")
     up.write("everywhere", task="own_good", more="  runPolicy: EveryWorker\n")
     up.start("--module", "own_tasks")
-    wait_for(lambda: len(up.holders()) == 2 and all(trace(own, name) for name in names), "all run")
+    wait_for(
+        lambda: shares(up) == [4, 4] and all(trace(own, name) for name in names), "all run, nothing moves any more"
+    )
     workers = up.workers()
 
     os.kill(up.server.pid, signal.SIGSTOP)

@@ -57,7 +57,7 @@ class Pool:
             return
         self.acts += acts
 
-    async def eventually(self, what: Callable[[], bool], message: str, seconds: float = 10.0) -> float:
+    async def eventually(self, what: Callable[[], bool], message: str, seconds: float = 60.0) -> float:
         """Look until a condition holds; return how long it took. Fails with the message."""
         began = time.perf_counter()
         while not what():
@@ -70,7 +70,7 @@ class Pool:
         """Say who acted last for each slot, among the acts from number `since` on."""
         return {act.task: act.worker for act in self.acts[since:]}
 
-    async def until_served_by(self, *names: str, since: int = 0, seconds: float = 10.0) -> float:
+    async def until_served_by(self, *names: str, since: int = 0, seconds: float = 60.0) -> float:
         """Wait until all slots are served by these workers, and each of them serves one."""
 
         def served() -> bool:
