@@ -78,3 +78,12 @@ def test_a_worker_that_starts_while_the_server_is_away_waits_for_it(pool: Pool) 
     pool.apply("a")
     wait_for(lambda: pool.runs("a"), "it runs tasks")
     assert worker.end() == 0
+
+
+def test_a_worker_that_waits_for_an_api_server_may_be_ended(pool: Pool) -> None:
+    """In a pod it is process 1, which a signal that nobody handles does not end: its pod would hang in Terminating."""
+    pool.control_plane.api_server.stop()
+    worker = pool.start()
+    wait_for(lambda: "the worker waits" in worker.log.read_text(), "it waits")
+    assert worker.end() == 0
+    pool.control_plane.api_server.start()

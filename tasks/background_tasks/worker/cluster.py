@@ -5,9 +5,11 @@ An API server that is away at the start is waited for: the process lives, and is
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+
+import structlog
 
 from background_tasks.engine.membership import Store
 from background_tasks.leases.kubernetes import KubernetesLeases, open_kubernetes
@@ -19,6 +21,7 @@ from background_tasks.sinks.kubernetes import StatusStore
 from background_tasks.sinks.redis import RedisLedger
 from background_tasks.sources.kubernetes import ClusterSource
 from background_tasks.telemetry.probes import Health
+from background_tasks.worker.app import STOP_SIGNALS
 from background_tasks.worker.cluster_settings import ClusterSettings
 from background_tasks.worker.parts import Ground, Living, Parts
 from background_tasks.worker.pool_start import PoolStart, pool_up_since
@@ -29,6 +32,8 @@ if TYPE_CHECKING:
 
 FLUSH_S = 15.0
 """How long a release, or the end, waits for what is to be written; an API server takes some hundred tasks a second."""
+
+log = structlog.get_logger("background_tasks.worker")
 
 
 async def run_cluster_worker(settings: ClusterSettings, process_log: ProcessLog | None = None) -> None:
@@ -44,6 +49,9 @@ async def run_cluster_worker(settings: ClusterSettings, process_log: ProcessLog 
         source = ClusterSource(cluster, namespace=settings.namespace, pool=settings.worker.pool, clock=parts.clock)
         made = _Made(settings, parts, cluster=cluster, redis=redis, source=source)
         up_since = await _alive(parts.health, made.up_since())
+        if up_since is None:
+            log.info("stopped", why="told to, before the API server answered")
+            return
         await parts.live(made.ground(services, up_since), source)
 
 
@@ -134,10 +142,16 @@ async def _redis(url: str | None) -> "AsyncIterator[Redis | None]":
         await redis.aclose()
 
 
-async def _alive[T](health: Health, answer: Awaitable[T]) -> T:
-    """Wait for an answer, and show meanwhile that the process lives."""
+async def _alive[T](health: Health, answer: Coroutine[Any, Any, T]) -> T | None:
+    """Wait for an answer, and show meanwhile that the process lives. None: it was told to stop.
+
+    Signals are taken from here on: in a pod this is process 1, which one that nobody handles does not end.
+    """
     async with asyncio.TaskGroup() as group:
         beat = group.create_task(health.beat())
-        found = await answer
+        asking = group.create_task(answer)
+        for number in STOP_SIGNALS:
+            asyncio.get_running_loop().add_signal_handler(number, asking.cancel)
+        await asyncio.wait([asking])
         beat.cancel()
-    return found
+    return None if asking.cancelled() else asking.result()
