@@ -7,6 +7,7 @@ import pytest
 
 from tests.controlplane.workers import Pool, served, wait_for
 from tests.testbed.session import ControlPlane
+from tests.testbed.shell import free_port
 
 pytestmark = pytest.mark.process
 OUTAGE_RUNS = 160
@@ -68,8 +69,9 @@ def test_an_outage_shorter_than_the_lease_stops_nothing(pool: Pool) -> None:
 def test_a_worker_that_starts_while_the_server_is_away_waits_for_it(pool: Pool) -> None:
     """It lives and is not ready, and needs no restart."""
     pool.control_plane.api_server.stop()
-    worker = pool.start(BGTASKS_PORT="18099")
-    worker.url = "http://127.0.0.1:18099"
+    port = str(free_port())
+    worker = pool.start(BGTASKS_PORT=port)
+    worker.url = f"http://127.0.0.1:{port}"
     wait_for(lambda: worker.probe("/livez")[0] == 200, "it lives")
     wait_for(lambda: worker.said("the API server does not say whether the pool is up; the worker waits"), "it says so")
     assert worker.probe("/readyz")[0] == 503
