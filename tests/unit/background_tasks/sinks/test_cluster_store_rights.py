@@ -145,3 +145,18 @@ def test_a_realm_that_is_over_stays_so(cluster: Any) -> None:
 
     cluster.run(story)
     assert cluster.api.writes == []
+
+
+@pytest.mark.parametrize("edited", [2**63 - 1, -1, True, "many"])
+def test_counts_that_somebody_edited_do_not_make_a_status_unwritable(cluster: Any, edited: object) -> None:
+    """An API server takes no number beyond 64 bits: what cannot have been counted is not counted on."""
+    cluster.task("a", 3600)
+    cluster.api.touch("a", runs={"succeeded": edited, "failed": 2})
+
+    async def story() -> None:
+        await cluster.store.load([A])
+        await cluster.store.publish(A, {**shown(fence(1)), "runs": {"succeeded": 5, "failed": 1}})
+        await asyncio.sleep(1)
+
+    cluster.run(story)
+    assert cluster.status("a")["runs"] == {"succeeded": 5, "failed": 3, "skipped": 0}
