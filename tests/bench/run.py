@@ -26,6 +26,7 @@ BENCHMARKS: dict[str, tuple[str, ...]] = {
         "delete_to_disarmed_p99_s",
     ),
     "demo": ("demo_to_first_run_s",),
+    "install": ("install_to_first_run_s",),
     "prompts": (
         "prompts_fired_exactly_once",
         "prompts_race_s",

@@ -10,6 +10,8 @@ import shutil
 import subprocess
 import sys
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 if __name__ == "__main__":
@@ -19,6 +21,7 @@ from tests.testbed import imagebuild, lifecycle, node, session
 from tests.testbed.imagebuild import ARCHIVE
 from tests.testbed.session import PROJECT
 from tests.testbed.shell import SetupError, run
+from tests.testbed.state import Cluster
 
 TESTS = "tests/e2e"
 LOGS = PROJECT / "build" / "e2e-logs"
@@ -46,22 +49,29 @@ def _run_on(kubeconfig: str, arguments: list[str]) -> int:
 
 
 def _run_on_own_node(arguments: list[str]) -> int:
-    _require_packages()
+    require_packages()
+    with own_node() as cluster:
+        env = {**os.environ, session.EXISTING: str(cluster.kubeconfig), session.OWN_NODE: str(cluster.folder)}
+        # Inside the cluster's network: Services and pods are reached as they are from a pod.
+        command = [*cluster.inside, *PYTEST, TESTS, *arguments]
+        return subprocess.run(command, cwd=PROJECT, env=env, check=False).returncode
+
+
+@contextmanager
+def own_node() -> Iterator[Cluster]:
+    """Start a cluster with a node that has the project's images; afterwards only its logs are left."""
     imagebuild.write_archive(ARCHIVE, OWN_IMAGES)
     folder = Path(tempfile.mkdtemp(prefix="bgtasks-e2e-"))
     with session.guarded(folder):
         try:
             cluster = lifecycle.up(folder, frozenset({"node", "metrics"}))
             node.load(ARCHIVE)
-            env = {**os.environ, session.EXISTING: str(cluster.kubeconfig), session.OWN_NODE: str(folder)}
-            # Inside the cluster's network: Services and pods are reached as they are from a pod.
-            command = [*cluster.inside, *PYTEST, TESTS, *arguments]
-            return subprocess.run(command, cwd=PROJECT, env=env, check=False).returncode
+            yield cluster
         finally:
             _keep_logs(folder)
 
 
-def _require_packages() -> None:
+def require_packages() -> None:
     """Install what a node takes; anyone but root on Debian is told what to do instead."""
     missing = node.missing_packages({**node.NEEDED, **ALSO_NEEDED})
     if os.geteuid() != 0 or (missing and not shutil.which("apt-get")):
