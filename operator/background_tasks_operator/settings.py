@@ -101,7 +101,7 @@ def _image(text: str) -> str:
 
 
 def _port(text: str) -> int:
-    if not (text.isascii() and text.isdecimal() and int(text) <= LAST_PORT):
+    if not (text.isascii() and text.isdecimal() and len(text) <= 5 and int(text) <= LAST_PORT):
         raise ValueError(f"is no port; write a number from 0 to {LAST_PORT}")
     return int(text)
 

@@ -60,13 +60,13 @@ class ClusterApi:
             return await self._cluster.apply(RESOURCES[body["kind"]], body, manager=manager)
 
     async def apply_status(self, body: Manifest, *, manager: str) -> Body | None:
-        """Apply an object's `status`; None: this very object does not exist any more."""
+        """Apply an object's `status`; None: it does not exist any more. The server does not compare uids here."""
         with self._asking("apply", f"{body['kind']}/{STATUS}", write=True):
             try:
                 resource = RESOURCES[body["kind"]]
                 return await self._cluster.apply(resource, body, manager=manager, subresource=STATUS)
-            except (NotFound, Conflict):
-                return None  # by force, nothing but its uid can be in conflict: another object has the name now
+            except NotFound:
+                return None
 
     async def delete(self, key: ObjectKey, uid: str) -> None:
         """Delete this very object; an absent one is fine."""

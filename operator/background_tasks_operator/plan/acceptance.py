@@ -45,7 +45,7 @@ def accepted_status(task: Mapping[str, Any], condition: Condition, now: float) -
     identity = identity_of(task)
     if identity is None or is_told(condition, present):
         return None
-    # With its uid: a task that was deleted and made again in the meantime is another one.
+    # The uid tells people whom it was about: the server does not compare it. A task made anew is judged anew anyway.
     uid = {"uid": identity.uid} if identity.uid else {}
     return {
         "apiVersion": names.API_VERSION,

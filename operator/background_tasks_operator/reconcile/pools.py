@@ -129,7 +129,7 @@ class Pools:
         told = {
             "apiVersion": names.API_VERSION,
             "kind": names.POOL_KIND,
-            # With its uid: a pool that was deleted and made again in the meantime is another one.
+            # The server does not compare the uid of a status: a pool made anew is judged anew anyway.
             "metadata": {field: meta(body)[field] for field in ("name", "namespace", "uid")},
             "status": dict(status),
         }

@@ -70,7 +70,7 @@ class ClusterSettings:
         spec = _pool_spec(own)
         faults = [*_missing(own), *_addresses(own), *(spec if isinstance(spec, list) else ())]
         port = own.get("PORT", str(PORT))
-        if not (port.isascii() and port.isdecimal() and int(port) <= 65535):
+        if not (port.isascii() and port.isdecimal() and len(port) <= 5 and int(port) <= 65535):
             faults.append(f"{PREFIX}PORT is {port!r}; give 0 to 65535, or leave it out for {PORT}")
         if faults or isinstance(spec, list):
             raise InvalidSettings("; ".join(faults))

@@ -79,9 +79,10 @@ async def test_what_is_not_there_is_a_fact_and_a_failed_read_is_not() -> None:
 
 
 async def test_a_status_of_an_object_that_went_is_dropped() -> None:
-    """The object, or this very one, is gone: there is nobody to tell."""
-    for gone in (NotFound("no"), Conflict("another uid")):
-        assert await api(gone)[0].apply_status(POOL, manager="m") is None
+    """The object is gone: there is nobody to tell. A conflict is tried again like any other."""
+    assert await api(NotFound("no"))[0].apply_status(POOL, manager="m") is None
+    with pytest.raises(Unavailable):
+        await api(Conflict("busy"))[0].apply_status(POOL, manager="m")
 
 
 async def test_a_lost_race_is_tried_again_and_a_refusal_is_told() -> None:
