@@ -75,11 +75,15 @@ unit: setup ## Run the tests that need nothing outside the process (under a minu
 
 .PHONY: test
 test: setup ## Run every test that needs no Kubernetes node.
-	@$(RUN)/pytest tests/unit tests/house tests/contract tests/laws tests/process tests/controlplane tests/chart
+	@$(RUN)/pytest tests/unit tests/house tests/model tests/contract tests/laws tests/process tests/controlplane tests/chart
 
 .PHONY: e2e
 e2e: setup ## Run the end-to-end tests on the cluster of KUBECONFIG, else on a node of our own (root on Debian).
 	@$(RUN)/python tests/testbed/e2e.py
+
+.PHONY: chaos
+chaos: setup ## Walk far through the model of the lease protocol and print what was found (about 10 minutes).
+	@$(RUN)/python -m tests.model.chaos
 
 .PHONY: smoke
 smoke: setup ## Run every sample for a minute on three workers; fail if one never ran or any ran twice.

@@ -25,6 +25,7 @@ BENCHMARKS: dict[str, tuple[str, ...]] = {
         "apply_to_armed_p99_s",
         "delete_to_disarmed_p99_s",
     ),
+    "fire_slots": ("doubled_effects", "lost_slots"),
     "demo": ("demo_to_first_run_s",),
     "install": ("install_to_first_run_s",),
     "prompts": (

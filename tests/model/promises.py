@@ -147,10 +147,13 @@ class Walked:
     broken: str
     story: Sequence[str]
     claims: int = 0
-    fires: int = 0
+    due: int = 0
+    """Fire times that were due, of all slots."""
     doubled: int = 0
     lost: int = 0
+    """Fire times that were passed over, or not served half a minute after they were due in a settled world."""
     refused: int = 0
+    """How often a fence was too old."""
     longest_overlap: float = 0.0
     settled_in: float = 0.0
 
@@ -170,8 +173,11 @@ def walk(setup: Setup, faults: Sequence[Fault], until: float) -> Walked:
     except Broken as fault:
         broken = str(fault)
     effects = world.store.effects
-    if not broken and setup.fenced and any(one.doubled or one.lost for one in effects):
-        broken = f"{sum(one.doubled for one in effects)} effects doubled, {sum(one.lost for one in effects)} lost"
+    due = int(max(0.0, world.now - QUIET_S) / setup.fire_s)
+    doubled = sum(one.doubled for one in effects)
+    lost = sum(one.lost + max(0, due - len(one.times)) for one in effects)
+    if not broken and setup.fenced and (doubled or lost):
+        broken = f"{doubled} effects doubled, {lost} lost"
     world.close()
     return Walked(
         setup,
@@ -179,9 +185,9 @@ def walk(setup: Setup, faults: Sequence[Fault], until: float) -> Walked:
         broken,
         tuple(world.story),
         claims=promises.claims,
-        fires=sum(len(one.times) for one in effects),
-        doubled=sum(one.doubled for one in effects),
-        lost=sum(one.lost for one in effects),
+        due=due * setup.slots,
+        doubled=doubled,
+        lost=lost,
         refused=sum(one.refused for one in effects),
         longest_overlap=promises.longest_overlap,
         settled_in=promises.settled_in,
