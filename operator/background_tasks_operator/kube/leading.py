@@ -80,11 +80,21 @@ class Leading:
             if why != told:
                 log.warning("waiting", why=why)
                 told = why
-            await asyncio.sleep(ASK_AGAIN_S * (0.5 + 0.5 * self._clock.draw()))
+            await self._rest()
 
     async def _kinds(self) -> tuple[str, ...]:
-        served = await self._api.capabilities()
-        return tuple(kind for kind in RESOURCES if kind not in OPTIONAL or OPTIONAL[kind] in served)
+        """Ask what there is to watch; a server that cannot say (a definition is new, say) is asked again."""
+        while True:
+            try:
+                served = await self._api.capabilities()
+            except Unavailable as error:
+                log.warning("waiting", why=str(error))
+                await self._rest()
+            else:
+                return tuple(kind for kind in RESOURCES if kind not in OPTIONAL or OPTIONAL[kind] in served)
+
+    async def _rest(self) -> None:
+        await asyncio.sleep(ASK_AGAIN_S * (0.5 + 0.5 * self._clock.draw()))
 
     async def _reconcile(self, reconciler: Reconciler, confirmed: asyncio.Event) -> None:
         await confirmed.wait()
