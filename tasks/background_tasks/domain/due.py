@@ -15,6 +15,7 @@ from background_tasks.domain.model import (
     Every,
     MissedPolicy,
     OnStart,
+    Overlap,
     Past,
     SkipReason,
     Task,
@@ -120,10 +121,18 @@ def _overdue(task: Task, past: Past, now: float, draw: float, floor: float, *, b
     else:
         missed = now - fire > MISSED_GRACE_S + task.policy.schedule.jitter
         cause = Reason.BACKLOG if verdict.backlog else Reason.CATCH_UP if missed or verdict.skipped else Reason.LATE
-        kind = FireKind.MISSED if missed else FireKind.SCHEDULED
+        kind = FireKind.MISSED if missed or _in_turn(task, fire, now, backlog=verdict.backlog) else FireKind.SCHEDULED
         because = because if cause is Reason.LATE and fire == now else (*because, cause)
         planned = begin(task, past, fire, now, draw, kind=kind, because=because)
     return replace(planned, skips=verdict.skips, skipped=verdict.skipped)
+
+
+def _in_turn(task: Task, fire: float, now: float, *, backlog: bool) -> bool:
+    """Say whether a late fire time has one run at its turn: under All `overlap` leaves out none that is owed."""
+    policy = task.policy
+    if policy.missed.policy is not MissedPolicy.ALL or policy.overlap is Overlap.ALLOW:
+        return False
+    return backlog or now - fire > policy.schedule.jitter
 
 
 def _open(task: Task, past: Past, now: float, draw: float, floor: float, *, because: tuple[Reason, ...]) -> Plan:

@@ -7,7 +7,7 @@ to obey its cancellation: whoever acts on the answer does.
 from enum import StrEnum
 from typing import assert_never
 
-from background_tasks.domain.model import Overlap
+from background_tasks.domain.model import MissedPolicy, Overlap, Policy
 
 
 class DueMove(StrEnum):
@@ -34,3 +34,11 @@ def on_due(overlap: Overlap, *, running: int, queued: int) -> DueMove:
             return DueMove.START
         case _:
             assert_never(overlap)
+
+
+def owes_each(policy: Policy) -> bool:
+    """Say whether what falls due while a missed fire time is made up for is owed as well, and waits for its turn.
+
+    Under Replace and Allow it need not wait: it has its run anyhow.
+    """
+    return policy.missed.policy is MissedPolicy.ALL and policy.overlap in (Overlap.SKIP, Overlap.QUEUE)

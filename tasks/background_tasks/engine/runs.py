@@ -9,7 +9,7 @@ from collections import deque
 from collections.abc import Callable, Iterable
 
 from background_tasks.domain.model import Fence, Guarantee, Outcome, Past, SkipReason, TaskUid
-from background_tasks.domain.overlap import DueMove, on_due
+from background_tasks.domain.overlap import DueMove, on_due, owes_each
 from background_tasks.domain.plan import FireKind
 from background_tasks.engine.backlog import Backoff
 from background_tasks.engine.binding import Binding
@@ -81,6 +81,8 @@ class Runs:
             return
         if not live.grid or kind in (FireKind.RUN_NOW, FireKind.MISSED):
             return  # one after the other: planned again when the run has ended
+        if owes_each(record.task.policy) and _makes_up(live):
+            return  # owed as well
         running = len(live.runs) + (live.waiting is not None)
         move = on_due(record.task.policy.overlap, running=running, queued=int(live.queued is not None))
         if move is DueMove.START:
@@ -276,3 +278,9 @@ class Runs:
         while any(which(run) for run in self.going):
             self._ended.clear()
             await self._ended.wait()
+
+
+def _makes_up(live: Live) -> bool:
+    """Say whether a run that goes on, or waits for its group, serves a fire time that was missed."""
+    waits = live.waiting is not None and live.waiting.kind is FireKind.MISSED
+    return waits or any(run.kind is FireKind.MISSED for run in live.runs)

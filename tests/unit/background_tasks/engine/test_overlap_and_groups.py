@@ -77,6 +77,76 @@ def test_missed_fire_times_are_made_up_for_one_after_the_other(world: Any) -> No
     assert served == [(-300, 0), (-200, 7), (-100, 14), (0, 21), (100, 100)]
 
 
+@pytest.mark.parametrize("overlap", list(Overlap))
+@pytest.mark.parametrize("length", [0.001, 0.01, 0.15])
+def test_all_leaves_out_none_of_what_passed_a_moment_ago(world: Any, overlap: Overlap, length: float) -> None:
+    """Ten fire times passed within two seconds, as at a start: each is served once, and so are those that fall due
+    while they are made up for; the schedule goes on as usual after them."""
+    served: list[int] = []
+    world.ledger.pasts[IT] = Past(fired_at=world.began_at - 2, ended_at=world.began_at - 2)
+
+    async def body(ctx: Any) -> None:
+        served.append(round((ctx.scheduled_for - world.began_at) * 5))
+        await asyncio.sleep(length)
+
+    async def story(w: Any) -> None:
+        missed = Missed(policy=MissedPolicy.ALL, limit=100)
+        w.scheduler.upsert(w.task(body, Every(seconds=0.2), overlap=overlap, missed=missed))
+        await asyncio.sleep(20.1)
+
+    world.run(story)
+    assert served == list(range(-9, 101))
+    assert world.watcher.skips == []
+
+
+@pytest.mark.parametrize(("overlap", "left_out"), [(Overlap.SKIP, [50]), (Overlap.QUEUE, [])])
+def test_what_falls_due_while_missed_ones_are_made_up_for_is_owed_as_well(
+    world: Any, overlap: Overlap, left_out: list[float]
+) -> None:
+    """Nothing is left out as overlapping until the schedule is caught up with; afterwards `overlap` holds again."""
+    served: list[tuple[float, float]] = []
+    lengths = iter([6, 6, 6, 1, 1, 25, 1])
+    world.ledger.pasts[IT] = Past(fired_at=world.began_at - 20, ended_at=world.began_at - 20)
+
+    async def body(ctx: Any) -> None:
+        served.append((ctx.scheduled_for - world.began_at, world.now))
+        await asyncio.sleep(next(lengths))
+
+    async def story(w: Any) -> None:
+        await asyncio.sleep(3)
+        w.scheduler.upsert(w.task(body, Every(seconds=10), overlap=overlap, missed=Missed(policy=MissedPolicy.ALL)))
+        await asyncio.sleep(50)
+
+    world.run(story)
+    assert served == [(-10, 3), (0, 9), (10, 15), (20, 21), (30, 30), (40, 40)]
+    assert [fire - world.began_at for _, fire, _ in world.watcher.skips] == left_out
+
+
+@pytest.mark.parametrize("overlap", [Overlap.SKIP, Overlap.QUEUE])
+def test_what_falls_due_while_a_missed_one_waits_for_its_group_is_owed_as_well(world: Any, overlap: Overlap) -> None:
+    """The neighbour has the only place for 25 s; then each has its run, in order."""
+    served: list[tuple[float, float]] = []
+    world.ledger.pasts[IT] = Past(fired_at=world.began_at - 20, ended_at=world.began_at - 20)
+
+    async def neighbour(ctx: Any) -> None:
+        await asyncio.sleep(25)
+
+    async def body(ctx: Any) -> None:
+        served.append((ctx.scheduled_for - world.began_at, world.now))
+        await asyncio.sleep(1)
+
+    async def story(w: Any) -> None:
+        w.scheduler.upsert(w.task(neighbour, Interval(seconds=1000), name="default/other", group="g"))
+        await asyncio.sleep(3)
+        missed = Missed(policy=MissedPolicy.ALL)
+        w.scheduler.upsert(w.task(body, Every(seconds=10), overlap=overlap, missed=missed, group="g"))
+        await asyncio.sleep(40)
+
+    world.run(story)
+    assert served == [(-10, 25), (0, 26), (10, 27), (20, 28), (30, 30), (40, 40)]
+    assert world.watcher.skips == []
+
+
 def going_at_most(world: Any, caps: dict[str, int] | None, count: int) -> tuple[int, list[str]]:
     """Let tasks of one group be due together; return how many went on at once, and their order."""
     going, most, order = 0, 0, []
