@@ -12,7 +12,7 @@ from background_tasks.domain.model import TaskUid
 from background_tasks.errors import Superseded, Unavailable
 from background_tasks.ports import Clock
 from background_tasks.sinks.resource_status import News
-from background_tasks.sinks.task_objects import Unwritable
+from background_tasks.sinks.task_objects import Unentitled, Unwritable
 from background_tasks.sinks.turns import Rank, Turns
 
 AT_ONCE = 16
@@ -32,6 +32,7 @@ class StatusQueue:
 
     `too_late(uid, error)` hears of news that nobody waited for and that a newer fence kept from being written. What is
     `Unwritable` is told to `report`, kept and tried again, and nobody waits for it: it would hold its neighbours up.
+    `Unentitled` is as well, but whoever waits is told, and whoever hurries waits on: it would be taken for stored.
     """
 
     def __init__(
@@ -54,6 +55,8 @@ class StatusQueue:
         self._again: set[TaskUid] = set()
         """Whose turn came while they were being written."""
         self._refused: set[TaskUid] = set()
+        self._unentitled: set[TaskUid] = set()
+        """Those of them that lack of rights keeps from being written."""
         self._hurries: list[frozenset[TaskUid] | None] = []
         """Who is hurried by whom; None: all."""
         self._wake, self._progress = asyncio.Event(), asyncio.Event()
@@ -75,7 +78,7 @@ class StatusQueue:
     def drop(self, uid: TaskUid) -> None:
         """The task is gone: nothing is to be written, and nobody waits."""
         self._turns.drop(uid)
-        self._refused.discard(uid)
+        self._forgive(uid)
         self._again.discard(uid)
         self._news.pop(uid, None)
         self._answer(self._waiters.pop(uid, []), None)
@@ -136,7 +139,7 @@ class StatusQueue:
             if news is not None:
                 await self._write(uid, news)
             self._failures = 0
-            self._refused.discard(uid)
+            self._forgive(uid)
             self._answer(waiters, None)
         except Superseded as error:
             if not waiters:
@@ -144,10 +147,8 @@ class StatusQueue:
             self._answer(waiters, error)
         except Unwritable as error:
             assert news is not None
-            self._report(f"a status is not written, it is tried again in {REFUSED_S:g} s: {error}")
-            self._refused.add(uid)
-            self._keep(uid, news, REFUSED_S)
-            self._answer(waiters, None)
+            self._refuse(uid, news, error)
+            self._answer(waiters, error if uid in self._unentitled else None)
         except Unavailable as error:
             assert news is not None
             self._put_back(uid, news, error)
@@ -167,6 +168,20 @@ class StatusQueue:
         self._news[uid] = news if newer is None else newer.after(news)
         self._line_up(uid, Rank.LONG, self._clock.monotonic() + pause)
 
+    def _refuse(self, uid: TaskUid, news: News, error: Unwritable) -> None:
+        """Let it wait again, for longer, and its neighbours go on."""
+        self._report(f"a status is not written, it is tried again in {REFUSED_S:g} s: {error}")
+        self._forgive(uid)
+        self._refused.add(uid)
+        if isinstance(error, Unentitled):
+            self._unentitled.add(uid)
+        self._keep(uid, news, RETRY_S if uid in self._unentitled and self._is_hurried(uid) else REFUSED_S)
+
+    def _forgive(self, uid: TaskUid) -> None:
+        """Forget that it was refused."""
+        self._refused.discard(uid)
+        self._unentitled.discard(uid)
+
     def _put_back(self, uid: TaskUid, news: News, error: Unavailable) -> None:
         """Let it wait again, and leave the API server alone for a while."""
         self._keep(uid, news, RETRY_S)
@@ -181,16 +196,20 @@ class StatusQueue:
         """Let it wait for its turn, and see to it that the writer wakes up for it."""
         if uid in self._refused:
             due = max(due, self._clock.monotonic() + RETRY_S)
-        elif any(hurried is None or uid in hurried for hurried in self._hurries):
+        elif self._is_hurried(uid):
             rank, due = Rank.HURRIED, float("-inf")
         self._turns.put(uid, rank, due)
         if due < self._asleep_until:
             self._wake.set()
 
+    def _is_hurried(self, uid: TaskUid) -> bool:
+        return any(hurried is None or uid in hurried for hurried in self._hurries)
+
     def _unwritten(self, wanted: Iterable[TaskUid] | None) -> list[TaskUid]:
-        """Name those (of these) about whom something waits, or is being written, and is not refused."""
+        """Name those (of these) about whom something waits, or is being written, and no fault of its own keeps it."""
         held = self._news.keys() | self._at_work if wanted is None else wanted
-        return [uid for uid in held if (uid in self._news and uid not in self._refused) or uid in self._at_work]
+        faulty = self._refused - self._unentitled
+        return [uid for uid in held if (uid in self._news and uid not in faulty) or uid in self._at_work]
 
     def _answer(self, waiters: list[asyncio.Future[None]], error: BaseException | None) -> None:
         for waiter in waiters:

@@ -17,7 +17,7 @@ from background_tasks.api import names
 from background_tasks.domain.model import Fence, TaskUid
 from background_tasks.errors import BackgroundTaskError, NotLeader, Refused, Superseded, Unavailable
 from background_tasks.services.kubernetes.client import Cluster
-from background_tasks.services.kubernetes.errors import Conflict, NotFound
+from background_tasks.services.kubernetes.errors import Conflict, Forbidden, NotFound
 from background_tasks.services.kubernetes.resources import BACKGROUND_TASKS
 from background_tasks.sinks.resource_status import News, Seen, body_of, seen, with_claim
 
@@ -31,7 +31,11 @@ type Address = tuple[str, str]
 
 
 class Unwritable(Unavailable):
-    """The API server refuses this one resource's status (or all, for lack of rights): others need not wait for it."""
+    """The API server refuses this one resource's status: others need not wait for it."""
+
+
+class Unentitled(Unwritable):
+    """The API server refuses it for lack of rights: that is not said of this one resource, and nothing is stored."""
 
 
 @dataclass(slots=True)
@@ -233,6 +237,8 @@ def _mendable() -> Iterator[None]:
         yield
     except NotFound:
         raise
+    except Forbidden as error:
+        raise Unentitled(str(error)) from error
     except Refused as error:
         raise Unwritable(str(error)) from error
 

@@ -1,6 +1,7 @@
 """What a call to the API server can end with, told by what the caller can do next; the library's errors end here.
 
 Refused
+├── Forbidden               whoever asks may not (403)
 └── NotFound                the object, or its whole resource, is not there
 Unavailable                 429 (with `retry_after`), 5xx, no connection, no answer to a read
 └── Ambiguous               a write was sent and its answer is missing, or is a 5xx that may hide a done write
@@ -24,11 +25,17 @@ SHOWN = 300
 LONGEST_RETRY_AFTER_S = 120.0
 """What a server may ask of us; more would leave whoever obeys it deaf for a header's slip."""
 UNAUTHORIZED, NOT_FOUND, CONFLICT, GONE = 401, 404, 409, 410
+DENIED = "denied the request:", "denied the request without explanation", "denied request:"
+"""So webhooks and policies speak of one object, with the code of missing rights (403) as well."""
 TOO_MANY_REQUESTS, SERVICE_UNAVAILABLE = 429, 503
 
 
 class NotFound(Refused):
     """The object is not there, or the cluster does not know the resource."""
+
+
+class Forbidden(Refused):
+    """Whoever asks may not: it is the rights that are to be mended, not what was sent."""
 
 
 class Conflict(BackgroundTaskError):
@@ -86,6 +93,8 @@ def status_error(
     """Make the error for a Status object, in the API's own words."""
     told = f"kubernetes: {doing}: {status.get('message') or 'no reason given'}"
     match code:
+        case 403 if not any(denied in told for denied in DENIED):
+            return Forbidden(f"{told} ({code})")
         case 404:
             return NotFound(told)
         case 409 if status.get("reason") == "AlreadyExists":

@@ -9,7 +9,7 @@ from background_tasks.api import names
 from background_tasks.errors import Ambiguous, BackgroundTaskError, Refused, Unavailable
 from background_tasks.services.kubernetes import access
 from background_tasks.services.kubernetes.client import Cluster, open_cluster
-from background_tasks.services.kubernetes.errors import AlreadyExists, Conflict, Gone, NotFound
+from background_tasks.services.kubernetes.errors import AlreadyExists, Conflict, Forbidden, Gone, NotFound, status_error
 from background_tasks.services.kubernetes.lines import Body
 from background_tasks.services.kubernetes.resources import BACKGROUND_TASKS, CONFIG_MAPS, LEASES, WORKER_POOLS
 from tests.stubs.scripted_api import ScriptedApi
@@ -143,10 +143,24 @@ async def test_deleting_what_is_absent_is_fine(cluster: Cluster, api: ScriptedAp
 
 
 @pytest.mark.parametrize(
+    ("told", "kind"),
+    [
+        pytest.param('backgroundtasks "a" is forbidden: User "w" cannot patch resource', Forbidden, id="rights"),
+        pytest.param('admission webhook "x" denied the request: too long', Refused, id="webhook"),
+        pytest.param('admission webhook "x" denied the request without explanation', Refused, id="silent webhook"),
+        pytest.param("ValidatingAdmissionPolicy 'p' with binding 'b' denied request: no", Refused, id="policy"),
+    ],
+)
+def test_what_is_denied_to_one_object_is_no_lack_of_rights(told: str, kind: type[BackgroundTaskError]) -> None:
+    """Both come with one code and one reason; only the words differ."""
+    assert type(status_error("apply", 403, {"message": told, "reason": "Forbidden"}, write=True)) is kind
+
+
+@pytest.mark.parametrize(
     ("code", "reason", "read", "write"),
     [
         pytest.param(400, "BadRequest", Refused, Refused, id="a bad request"),
-        pytest.param(403, "Forbidden", Refused, Refused, id="not allowed"),
+        pytest.param(403, "Forbidden", Forbidden, Forbidden, id="not allowed"),
         pytest.param(404, "NotFound", NotFound, NotFound, id="not there"),
         pytest.param(409, "Conflict", Conflict, Conflict, id="somebody was first"),
         pytest.param(409, "AlreadyExists", AlreadyExists, AlreadyExists, id="the name is taken"),

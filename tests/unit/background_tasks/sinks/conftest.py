@@ -9,7 +9,7 @@ import pytest
 
 from background_tasks.domain.model import Cadence, Guarantee, Interval, Policy, Schedule, Task, TaskUid
 from background_tasks.errors import Ambiguous, Refused, Unavailable
-from background_tasks.services.kubernetes.errors import Conflict, NotFound
+from background_tasks.services.kubernetes.errors import Conflict, Forbidden, NotFound
 from background_tasks.sinks.kubernetes import StatusStore
 from background_tasks.testing.virtual_time import VirtualTime
 
@@ -24,7 +24,11 @@ class Api:
         self.reads = 0
         self.outage: Exception | None = None
         self.refused: set[str] = set()
+        """Names whose status is refused for what it is."""
+        self.forbidden: set[str] = set()
         """Names whose status may not be written."""
+        self.asked = 0
+        """How often somebody tried to write."""
         self.swallows = 0
         """So many answers to writes are lost."""
         self._version = 0
@@ -59,6 +63,9 @@ class Api:
         await asyncio.sleep(0.005)
         self._reach()
         meta, there = body["metadata"], self.bodies.get(body["metadata"]["name"])
+        self.asked += 1
+        if meta["name"] in self.forbidden:
+            raise Forbidden(f"cannot patch {meta['name']}")
         if meta["name"] in self.refused:
             raise Refused(f"{meta['name']} is forbidden")
         if there is None:

@@ -160,3 +160,60 @@ def test_counts_that_somebody_edited_do_not_make_a_status_unwritable(cluster: An
 
     cluster.run(story)
     assert cluster.status("a")["runs"] == {"succeeded": 5, "failed": 3, "skipped": 0}
+
+
+def test_what_no_right_was_given_for_is_not_taken_for_stored(cluster: Any) -> None:
+    """Whoever records a rare task is told, and the past is written once somebody has mended the Role."""
+    rare = cluster.task("a", 3600)
+
+    async def story() -> None:
+        await cluster.store.load([A])
+        cluster.api.forbidden = {"a"}
+        with pytest.raises(Unavailable, match="cannot patch a"):
+            await cluster.store.record(rare, Past(failures=1), None, fence=fence(1))
+        assert cluster.api.writes == []
+        cluster.api.forbidden = set()
+        await asyncio.sleep(40)
+
+    cluster.run(story)
+    assert cluster.status("a")["ledger"]["past"] == {"failures": 1}
+    assert cluster.said == ["a status is not written, it is tried again in 30 s: cannot patch a"]
+
+
+@pytest.mark.parametrize("refused_before", [False, True])
+def test_a_release_waits_for_what_no_right_was_given_for(cluster: Any, *, refused_before: bool) -> None:
+    """As it does while the API server is away: not hastily, and it ends soon after the Role was mended."""
+    often = cluster.task("a")
+
+    async def story() -> None:
+        await cluster.store.load([A])
+        cluster.api.forbidden = {"a"}
+        await cluster.store.record(often, Past(fired_at=7.0), None, fence=fence(1))
+        await asyncio.sleep(40 if refused_before else 1)
+        with pytest.raises(TimeoutError):
+            async with asyncio.timeout(8), cluster.store.hurried([A]):
+                pass
+        asked = cluster.api.asked
+        async with asyncio.timeout(8), cluster.store.hurried([A]):
+            cluster.api.forbidden = set()
+        assert asked <= 4
+
+    cluster.run(story)
+    assert cluster.status("a")["ledger"]["past"] == {"fired_at": 7.0}
+
+
+def test_a_release_does_not_wait_for_a_status_that_is_refused_for_what_it_is(cluster: Any) -> None:
+    """Neither after it was refused for lack of rights: the newest answer counts."""
+    often = cluster.task("a")
+
+    async def story() -> None:
+        await cluster.store.load([A])
+        cluster.api.forbidden = {"a"}
+        await cluster.store.record(often, Past(fired_at=7.0), None, fence=fence(1))
+        await asyncio.sleep(40)
+        cluster.api.forbidden, cluster.api.refused = set(), {"a"}
+        async with asyncio.timeout(8), cluster.store.hurried([A]):
+            pass
+
+    cluster.run(story)
+    assert cluster.api.writes == []
