@@ -18,7 +18,7 @@ from tests.model.walk import TIGHT, Setup
 
 SMALL_WORLDS: dict[str, Callable[[], World]] = {
     "two faults, 3 s, settled": lambda: settled(faults=2, seconds=3),
-    "two faults, 3 s, at the start": lambda: strangers(faults=2, seconds=3),
+    "two faults, 2 s, two members start": lambda: strangers(faults=2, seconds=2, setups=(QUICK, QUICK)),
     "one fault, 9 s, two settings": lambda: settled(faults=1, seconds=9, setups=(SLOW, QUICK, QUICK)),
     "one fault, 2 s, any order": lambda: replace(settled(faults=1, seconds=2), any_order=True),
     "two faults, 5 s, two members": lambda: settled(faults=2, seconds=5, setups=(QUICK, QUICK)),

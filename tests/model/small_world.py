@@ -24,8 +24,8 @@ from tests.model.plants import ORIGINAL, Plant
 SLOTS = 2
 QUICK = LeaseSettings(duration=3, renew_deadline=2, retry_period=0.75)
 SLOW = LeaseSettings(duration=5, renew_deadline=4, retry_period=1)
-CLOSE = LeaseSettings(duration=3, renew_deadline=2.5, retry_period=0.75)
-"""Allowed, and with less room between the deadlines than an answer may take."""
+CLOSE = LeaseSettings(duration=4, renew_deadline=3, retry_period=1)
+"""With less room between the deadlines than an answer may take. (All are whole: members look once a second.)"""
 CLOCKS = (0, 50, -50)
 """What the members' clocks show at second 0: nobody's clock means anything to another."""
 NAMES = "Ada Ben Cleo Dora Emil Fay Gus Hana Ivo Jan Kim Lea Max Nora Otto Pia Quin Rita Sam Tia Uli Vera Will Yara Zoe"
