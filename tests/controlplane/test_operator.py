@@ -11,6 +11,8 @@ from tests.controlplane.operators import IMAGE, Operator, Place, wait_for
 CHILDREN = "deployment,serviceaccount,role,rolebinding,configmap,service,poddisruptionbudget,networkpolicy"
 EVERYTHING = f"{CHILDREN},backgroundtasks,workerpools"
 OURS = ("-l", "app.kubernetes.io/managed-by=background-tasks-operator")
+VACANT_S = 90.0
+"""A pool that has no ready worker is settled once its tasks are told, which is after 30 s."""
 
 type Operate = Callable[..., Operator]
 
@@ -31,6 +33,21 @@ def versions(place: Place) -> dict[str, str]:
 def renewals(place: Place) -> str:
     """Return the version of the operator's own lease: it grows with every renewal."""
     return ",".join(lease["metadata"]["resourceVersion"] for lease in place.all("leases"))
+
+
+def worker_tells(place: Place, task: str) -> None:
+    """Apply a task's `Ready` as a worker of its pool does."""
+    ready = {"type": "Ready", "status": "True", "reason": "Armed", "message": "", "observedGeneration": 1,
+             "lastTransitionTime": "2026-01-01T00:00:00Z"}  # fmt: skip
+    body = {"apiVersion": "background-tasks.dev/v1alpha1", "kind": "BackgroundTask", "metadata": {"name": task},
+            "status": {"conditions": [ready], "worker": "p-workers-1.f0"}}  # fmt: skip
+    options = ("--server-side", "--subresource=status", "--force-conflicts", "--field-manager=background-tasks-worker")
+    place.kubectl("apply", *options, "-f", "-", stdin=json.dumps(body))
+
+
+def wait_for_condition(place: Place, task: str, kind: str, **wanted: object) -> None:
+    """Wait until a task's condition says what is wanted."""
+    wait_for(lambda: wanted.items() <= place.condition("bgt", task, kind).items(), f"{task}: {kind} {wanted}", VACANT_S)
 
 
 def lets_pass(place: Place, count: int) -> None:
@@ -170,6 +187,25 @@ def test_without_a_default_the_task_is_told(place: Place, operate: Operate) -> N
     assert (found["status"], found["reason"]) == ("False", "PoolNotFound")
 
 
+def test_tasks_of_a_pool_without_workers_are_told_until_a_worker_speaks(place: Place, operate: Operate) -> None:
+    """`Ready` turns False after 30 s, also over a dead worker's word; a worker takes it back, and it stays its own."""
+    operate(place)
+    place.pool("p", replicas=0)
+    place.task("t", pool="p")
+    place.task("fresh", pool="p")
+    worker_tells(place, "t")
+    for task in ("t", "fresh"):
+        wait_for_condition(place, task, "Ready", reason="NoWorker")
+        assert place.condition("bgt", task, "Ready")["status"] == "False"
+        assert is_accepted(place, task)
+    worker_tells(place, "t")
+    for task in ("t", "fresh"):
+        place.kubectl("patch", "bgt", task, "--type=merge", "-p", '{"spec": {"historyLimit": 7}}')
+        wait_for_condition(place, task, "Accepted", observedGeneration=2)
+    assert place.condition("bgt", "t", "Ready")["reason"] == "Armed"
+    assert place.condition("bgt", "fresh", "Ready")["reason"] == "NoWorker"
+
+
 def test_deleting_a_pool_leaves_nothing(place: Place, operate: Operate) -> None:
     """All objects go by their owner references; nothing of ours holds them up."""
     operate(place)
@@ -189,13 +225,13 @@ def test_nothing_is_written_while_nothing_changes_nor_by_a_restart(place: Place,
     wait_for(lambda: is_accepted(place, "first"), "the task is accepted")
     wait_for(lambda: place.condition("bgp", "p", "Progressing").get("reason") == "WaitingForWorkers", "p's status")
     lets_pass(place, 2)
-    wait_for(operator.is_settled, "a settled operator")
+    wait_for(operator.is_settled, "a settled operator", VACANT_S)
     before, writes = versions(place), operator.writes()
     lets_pass(place, 3)
     assert (versions(place), operator.writes()) == (before, writes)
     assert operator.end() == 0
     again = operate(place, "operator-b")
-    wait_for(again.is_settled, "a settled operator")
+    wait_for(again.is_settled, "a settled operator", VACANT_S)
     lets_pass(place, 2)
     assert versions(place) == before
     assert again.writes() <= 1, "a quantity that the API spells in its own way is applied once"

@@ -11,7 +11,8 @@ from background_tasks.ports import Clock
 from background_tasks_operator.reconcile.bodies import Body, text
 from background_tasks_operator.reconcile.keys import Key, ObjectKey, PoolKey, Recheck, TaskKey
 from background_tasks_operator.reconcile.objects import NEVER, Existence, Objects, key_of
-from background_tasks_operator.reconcile.tasklist import TaskList
+from background_tasks_operator.reconcile.tasklist import TaskList, TaskRecord
+from background_tasks_operator.reconcile.vacancies import Vacancies
 
 LISTED = "LISTED"
 DELETED = "DELETED"
@@ -27,6 +28,7 @@ class Memory:
     def __init__(self, wish: Wish, *, clock: Clock, kinds: Iterable[str]) -> None:
         self.tasks = TaskList()
         self.objects = Objects()
+        self.vacancies = Vacancies(clock)
         self.kinds = tuple(kinds)
         """Kinds that are watched."""
         self.listed_at = NEVER
@@ -105,18 +107,40 @@ class Memory:
         """A pool is as told; tasks that waited for it are judged again."""
         key, is_new = self.objects.pool_seen(body, now)
         if is_new:
+            self.vacancies.end(key)
             self._judge(self.tasks.of_pool(key))
         self._wish(key, 0.0)
 
     def pool_gone(self, key: PoolKey, body: Body | None = None) -> None:
         """A pool does not exist any more; its key decides whether it is made again, and has its tasks judged."""
         if self.objects.pool_gone(key, body):
+            self.vacancies.end(key)
             self._wish(key, 0.0)
 
     def pool_absent(self, key: PoolKey) -> None:
         """A pool was asked for and is not there: its tasks are told."""
         self.objects.pool_absent(key)
         self._judge(self.tasks.of_pool(key))
+
+    def pool_staffed(self, key: PoolKey) -> None:
+        """A pool has a ready worker, which tells its tasks itself; or nobody asks for the pool any more."""
+        self.vacancies.end(key)
+
+    def pool_vacant(self, key: PoolKey) -> float:
+        """A pool has no ready worker; once that counts, its tasks are told. Return in how many seconds it will."""
+        rest = self.vacancies.begin(key)
+        if rest == 0 and self.vacancies.is_news(key):
+            self._judge(self.tasks.of_pool(key))
+        return rest
+
+    def no_worker_in(self, record: TaskRecord) -> float | None:
+        """Return in how many seconds a task is to be told that there is no worker. None: as things are, never."""
+        since = self.vacancies.since(record.pool)
+        existence = self.objects.existence(record.pool)
+        if since is None or existence is Existence.UNKNOWN:
+            return None
+        due = record.no_worker_from(since, pool_exists=existence is Existence.PRESENT)
+        return None if due is None else max(0.0, due - self._clock.monotonic())
 
     def child_seen(self, body: Body, now: float = NEVER) -> None:
         """An object of a pool is as told."""
@@ -141,3 +165,5 @@ class Memory:
                 self._wish(record.pool, 0.0)
             elif record.verdict(pool_exists=existence is Existence.PRESENT) is not None:
                 self._wish(key, 0.0)
+            elif (wait := self.no_worker_in(record)) is not None:
+                self._wish(key, wait)

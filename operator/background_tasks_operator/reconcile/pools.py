@@ -15,13 +15,13 @@ from background_tasks_operator.plan import plan
 from background_tasks_operator.plan.conditions import present_conditions
 from background_tasks_operator.plan.default_pool import default_pool
 from background_tasks_operator.plan.facts import deployment_state, pool_facts
-from background_tasks_operator.plan.model import Capability, Observed, PoolFacts, Problem
+from background_tasks_operator.plan.model import Capability, DeploymentState, Observed, PoolFacts, Problem
 from background_tasks_operator.plan.pool_status import pool_status, refused_pool_status
 from background_tasks_operator.reconcile.bodies import Body, generation, meta, slots_in, text
 from background_tasks_operator.reconcile.children import Children
 from background_tasks_operator.reconcile.keys import ObjectKey, PoolKey
 from background_tasks_operator.reconcile.memory import Memory
-from background_tasks_operator.reconcile.objects import NEVER
+from background_tasks_operator.reconcile.objects import NEVER, Existence
 from background_tasks_operator.reconcile.ports import Api
 from background_tasks_operator.reconcile.queue import Again
 from background_tasks_operator.settings import Settings
@@ -49,8 +49,16 @@ class Pools:
         """Bring one pool to what it declares. Raises `Refused` when the API refused a part, `Unavailable`."""
         body = self._memory.objects.pool(key)
         if body is None:
-            await self._without(key)
-            return None
+            try:
+                await self._without(key)
+            finally:
+                vacant = self._staff(key)  # also where a default pool is refused
+            return vacant
+        vacant = self._staff(key)  # also where the pool cannot be read: it has workers all the same, or none
+        again = await self._settle(key, body)
+        return min((one for one in (vacant, again) if one is not None), key=lambda one: one.after, default=None)
+
+    async def _settle(self, key: PoolKey, body: Body) -> Again | None:
         facts = pool_facts(body)
         if isinstance(facts, Unfit):
             status = refused_pool_status(facts, generation(body), body.get("status"), self._clock.wall())
@@ -66,6 +74,21 @@ class Pools:
         if desired.problems and again is None and facts.spec.monitoring.service_monitor:
             return Again(CAPABILITIES_S)  # the kind that it asks for may be installed later, and nobody tells us
         return again
+
+    def _staff(self, key: PoolKey) -> Again | None:
+        """Find out whether the pool has a ready worker; its tasks are told when it has had none for long."""
+        existence = self._memory.objects.existence(key)
+        deployment = self._deployment(key) if existence is Existence.PRESENT else None
+        has_worker = deployment is not None and deployment.ready > 0 and deployment.wanted > 0
+        if has_worker or existence is Existence.UNKNOWN:
+            self._memory.pool_staffed(key)
+            return None
+        rest = self._memory.pool_vacant(key)
+        return Again(rest) if rest > 0 else None
+
+    def _deployment(self, key: PoolKey) -> DeploymentState | None:
+        body = self._memory.objects.child(ObjectKey("Deployment", key.namespace, names.workers_name(key.name)))
+        return deployment_state(body) if body is not None else None
 
     async def _without(self, key: PoolKey) -> None:
         """Settle what is to become of the tasks of a pool that nobody told of."""
@@ -92,11 +115,10 @@ class Pools:
 
     def _observed(self, key: PoolKey, facts: PoolFacts, capabilities: frozenset[Capability]) -> Observed:
         objects = self._memory.objects
-        deployment = objects.child(ObjectKey("Deployment", key.namespace, names.workers_name(key.name)))
         table = objects.child(ObjectKey("ConfigMap", key.namespace, names.slot_table_name(key.name)))
         held, total = slots_in(table) if table is not None else (0, 0)
         return Observed(
-            deployment=deployment_state(deployment) if deployment is not None else None,
+            deployment=self._deployment(key),
             slots_held=held,
             slots_total=total,
             tasks=self._memory.tasks.counts(key),

@@ -46,7 +46,7 @@ class Reconciler:
             case PoolKey():
                 return await self._pools.reconcile(key)
             case TaskKey():
-                await self._acceptances.reconcile(key)
+                return await self._acceptances.reconcile(key)
             case Recheck():
                 await self._rechecks.reconcile(key)
         return None

@@ -9,7 +9,16 @@ from functools import lru_cache
 from typing import Any
 
 from background_tasks.api import names
-from background_tasks_operator.plan.acceptance import ACCEPTED, INVALID, acceptance
+from background_tasks_operator.plan.acceptance import (
+    ACCEPTED,
+    INVALID,
+    READY,
+    VACANT_AFTER_S,
+    acceptance,
+    no_worker,
+    no_worker_from,
+    no_worker_told,
+)
 from background_tasks_operator.plan.conditions import Condition, is_told, present_conditions
 from background_tasks_operator.plan.model import TaskCounts
 from background_tasks_operator.reconcile.bodies import Body, generation, our_annotations, text, version
@@ -37,10 +46,16 @@ class TaskRecord:
     without_pool: Condition
     told: Mapping[str, Any] | None
     """`Accepted` as its status has it."""
+    vacant: Mapping[str, Any] | None
+    """`Ready` as its status has it, where it tells that there is no worker."""
+    judged: bool
+    """`Ready` is False, for whatever reason."""
     ready: bool
     running: bool
     late: bool
     version: int
+    changed_at: float
+    """When a watch told of its present version."""
     seen_at: float
 
     def marks(self) -> tuple[PoolKey, bool, bool, bool]:
@@ -49,8 +64,29 @@ class TaskRecord:
 
     def verdict(self, *, pool_exists: bool) -> Condition | None:
         """Return what has to be written; None where it is told already."""
-        due = self.with_pool if pool_exists else self.without_pool
+        due = self.accepted(pool_exists=pool_exists)
         return None if is_told(due, self.told) else due
+
+    def accepted(self, *, pool_exists: bool) -> Condition:
+        """Return what has to stand there."""
+        return self.with_pool if pool_exists else self.without_pool
+
+    def no_worker(self, *, pool_exists: bool) -> Condition:
+        """Return what has to be told while there is no worker."""
+        seen = self.with_pool.observed_generation
+        return no_worker(self.pool.namespace, self.pool.name, seen, pool_exists=pool_exists)
+
+    def no_worker_from(self, vacant_since: float, *, pool_exists: bool) -> float | None:
+        """Return from when on that has to be told. None: never, as it is told, or the task does not claim to be ready.
+
+        Without a pool, what never had a worker needs no word more than `Accepted`.
+        """
+        if self.ready:
+            return no_worker_from(vacant_since=vacant_since, changed_at=self.changed_at)
+        if self.vacant is not None:
+            told = is_told(self.no_worker(pool_exists=pool_exists), self.vacant)
+            return None if told else vacant_since + VACANT_AFTER_S
+        return vacant_since + VACANT_AFTER_S if pool_exists and not self.judged else None
 
 
 @dataclass(slots=True)
@@ -136,7 +172,8 @@ def _add(members: _Members, record: TaskRecord, one: int) -> None:
 
 def _record(body: Body, before: TaskRecord | None, now: float) -> TaskRecord:
     found = present_conditions(body.get("status"))
-    ready, objective = found.get("Ready", {}), found.get("ObjectiveMet", {})
+    ready, objective = found.get(READY, {}), found.get("ObjectiveMet", {})
+    vacant = no_worker_told(body.get("status"))
     is_ready = ready.get("status") == "True"
     sign = (text(body, "uid"), generation(body), our_annotations(body))
     if before is not None and before.sign == sign:
@@ -149,11 +186,14 @@ def _record(body: Body, before: TaskRecord | None, now: float) -> TaskRecord:
         sign=sign,
         with_pool=verdicts[0],
         without_pool=verdicts[1],
-        told=_shared(tuple(found[ACCEPTED].items())) if _is_plain(found.get(ACCEPTED)) else None,
+        told=_kept(found.get(ACCEPTED)),
+        vacant=_kept(vacant),
+        judged=ready.get("status") == "False",
         ready=is_ready,
         running=is_ready and ready.get("reason") == "Running",
         late=objective.get("status") == "False",
         version=version(body),
+        changed_at=before.changed_at if before is not None and before.version == version(body) else now,
         seen_at=now,
     )
 
@@ -171,8 +211,11 @@ def _pool_named(body: Body) -> str:
     return name if isinstance(name, str) and name else names.DEFAULT_POOL
 
 
-def _is_plain(condition: Mapping[str, Any] | None) -> bool:
-    return condition is not None and all(isinstance(value, str | int) for value in condition.values())
+def _kept(condition: Mapping[str, Any] | None) -> Mapping[str, Any] | None:
+    """Keep a condition, shared with its equals; one that holds what no condition does counts as not told."""
+    if condition is None or not all(isinstance(value, str | int) for value in condition.values()):
+        return None
+    return _shared(tuple(condition.items()))
 
 
 @lru_cache(maxsize=SHARED)

@@ -4,7 +4,15 @@ from typing import Any
 
 import pytest
 
-from background_tasks_operator.plan.acceptance import acceptance, accepted_status, needs_default_pool
+from background_tasks_operator.plan.acceptance import (
+    SILENT_AFTER_S,
+    VACANT_AFTER_S,
+    acceptance,
+    accepted_status,
+    needs_default_pool,
+    no_worker,
+    no_worker_from,
+)
 from background_tasks_operator.plan.conditions import MESSAGE_LENGTH, Condition
 from background_tasks_operator.plan.default_pool import default_pool
 from background_tasks_operator.settings import Settings
@@ -103,6 +111,43 @@ def test_a_change_is_written_with_its_time() -> None:
         "2026-01-01T00:00:00Z",
         "2026-01-01T00:01:00Z",
     ]
+
+
+def test_no_worker_is_told_with_the_fix() -> None:
+    """Both conditions are one write, over the version that was seen; told, it is not written again."""
+    body = task(status={"conditions": [{"type": "Ready", "status": "True", "reason": "Armed"}]})
+    body["metadata"]["resourceVersion"] = "7"
+    vacant = no_worker("demo", "default", 2, pool_exists=True)
+    write = accepted_status(body, acceptance(body, {"default"}), NOW, ready=vacant)
+    assert write is not None
+    assert write["metadata"] == {"name": "decay", "namespace": "demo", "uid": "33cc", "resourceVersion": "7"}
+    assert write["status"]["conditions"][1] == {
+        "type": "Ready",
+        "status": "False",
+        "reason": "NoWorker",
+        "message": "the pool default has no ready worker; scale it up, or see what is wrong with its pods: "
+        "kubectl -n demo describe workerpool default",
+        "observedGeneration": 2,
+        "lastTransitionTime": "2026-01-01T00:00:00Z",
+    }
+    assert accepted_status(task(status=write["status"]), acceptance(body, {"default"}), NOW + 9, ready=vacant) is None
+
+
+@pytest.mark.parametrize(("reason", "stays"), [("NoWorker", True), ("UnknownTask", False)])
+def test_no_worker_stays_until_a_worker_takes_it_back(reason: str, stays: bool) -> None:
+    """Only what was told by us is applied again: a worker's verdict is the worker's."""
+    ready = {"type": "Ready", "status": "False", "reason": reason}
+    body = task(status={"conditions": [ready]})
+    write = accepted_status(body, acceptance(body, {"default"}), NOW)
+    assert write is not None
+    assert write["status"]["conditions"][1:] == ([ready] if stays else [])
+
+
+def test_a_worker_that_speaks_is_not_contradicted() -> None:
+    """Last words of workers that went do not count; a word long after shows that one lives."""
+    assert no_worker_from(vacant_since=100, changed_at=20) == 100 + VACANT_AFTER_S
+    assert no_worker_from(vacant_since=100, changed_at=129) == 100 + VACANT_AFTER_S
+    assert no_worker_from(vacant_since=100, changed_at=200) == 200 + SILENT_AFTER_S
 
 
 def test_a_long_message_is_cut_and_still_known() -> None:

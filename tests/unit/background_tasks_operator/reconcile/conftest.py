@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from background_tasks.errors import BackgroundTaskError
+from background_tasks.errors import BackgroundTaskError, Unavailable
 from background_tasks.testing import VirtualTime
 from background_tasks_operator.plan.model import Capability
 from background_tasks_operator.reconcile.keys import ObjectKey
@@ -42,6 +42,8 @@ class World:
         self.is_watched = True
         """Whether changes are told."""
         self.served: frozenset[Capability] = frozenset()
+        self._ours: dict[ObjectKey, set[str]] = {}
+        """Conditions that nobody but the operator applied."""
         self._version = 100
         self.reconciler = Reconciler(self, settings, clock=time, meter=Meter(), kinds=KINDS)
         self._news: list[tuple[str, dict[str, Any]]] = []
@@ -74,6 +76,19 @@ class World:
     def pool(self, name: str, **spec: Any) -> None:
         """Write a pool."""
         self.put(self._declared("WorkerPool", name, spec))
+
+    def workers(self, pool: str, *, ready: int) -> None:
+        """Let so many workers of a pool be ready."""
+        deployment = self.get("Deployment", f"{pool}-workers")
+        self.put({**deployment, "status": {**deployment.get("status", {}), "readyReplicas": ready}})
+
+    def worker_tells(self, task: str, status: str = "True", reason: str = "Armed") -> None:
+        """Apply a task's `Ready` as its worker does: by force, so that it is the worker's from then on."""
+        body = self.get("BackgroundTask", task)
+        others = [one for one in body.get("status", {}).get("conditions", []) if one["type"] != "Ready"]
+        told = {"type": "Ready", "status": status, "reason": reason, "message": ""}
+        self._ours.get(key_of(body), set()).discard("Ready")
+        self.put({**body, "status": {**body.get("status", {}), "conditions": [*others, told]}})
 
     def remove(self, kind: str, name: str) -> None:
         """Delete an object, and let watches tell of it."""
@@ -136,10 +151,19 @@ class World:
         return self._applied(body)
 
     async def apply_status(self, body: Mapping[str, Any], *, manager: str) -> dict[str, Any] | None:
-        """Apply a status."""
+        """Apply a status: a condition that is left out goes, if nobody else applied it."""
         await self._write("status", body)
-        found = self.bodies.get(key_of(body))
-        return self._applied(body) if found and found["metadata"]["uid"] == body["metadata"]["uid"] else None
+        key = key_of(body)
+        found = self.bodies.get(key)
+        if not found or found["metadata"]["uid"] != body["metadata"]["uid"]:
+            return None
+        version = found["metadata"]["resourceVersion"]
+        if body["metadata"].get("resourceVersion", version) != version:
+            raise Unavailable("the object has been modified")
+        told = {one["type"]: one for one in body["status"]["conditions"]}
+        gone, self._ours[key] = self._ours.get(key, set()) - told.keys(), set(told)
+        kept = {one["type"]: one for one in found.get("status", {}).get("conditions", []) if one["type"] not in gone}
+        return self._applied({**body, "status": {**body["status"], "conditions": [*{**kept, **told}.values()]}})
 
     async def delete(self, key: ObjectKey, uid: str) -> None:
         """Delete an object."""

@@ -30,7 +30,7 @@ def test_nothing_more_is_written_once_all_is_there(world: "World") -> None:
     """Neither time nor events that change nothing make a write."""
     world.task("first")
     world.pool("other", replicas=3)
-    world.run()
+    world.run(60)
     world.list_anew()
     assert world.run(300) == []
 
