@@ -8,6 +8,7 @@ import shutil
 import socket
 import subprocess
 import tempfile
+from functools import cache
 from pathlib import Path
 
 from background_tasks.local.embedded import binaries, die_with_parent
@@ -26,11 +27,12 @@ class OwnNode:
     def __init__(self, folder: Path) -> None:
         self._cluster = Cluster.load(folder)
 
-    @classmethod
-    def given(cls) -> "OwnNode | None":
-        """Return the node of this session, where it is ours."""
+    @staticmethod
+    @cache
+    def given() -> "OwnNode | None":
+        """Return the node of this session, where it is ours; one for all, as it may have started the API server anew."""
         folder = os.environ.get(OWN_NODE)
-        return cls(Path(folder)) if folder else None
+        return OwnNode(Path(folder)) if folder else None
 
     @property
     def address(self) -> str:

@@ -31,7 +31,7 @@ def body(name: str, **spec: Any) -> dict[str, Any]:
     [
         pytest.param(
             {"schedule": {"interval": "1h", "every": "1h"}},
-            "spec.schedule: Invalid value: give exactly one of interval, every, cron, continuous, onStart",
+            "give exactly one of interval, every, cron, continuous, onStart; found interval and every",
             id="two schedules",
         ),
         pytest.param({"schedule": {"interval": "0s"}}, "spec.schedule.interval", id="an interval of nothing"),

@@ -2,6 +2,7 @@
 """Run a real Kubernetes cluster from plain binaries: no container engine, no registry, no kubeadm, no Python package.
 
 cluster.py up                  etcd + kube-apiserver on the loopback; any user, any Linux; ready in seconds
+cluster.py up --audit          with a line in DIR/logs/audit.log for each request: who asked what
 cluster.py up --controllers    and kube-controller-manager + kube-scheduler: Deployments, garbage collection, HPA
 cluster.py up --node           and a real node: containerd + kubelet + kube-proxy + DNS in a network namespace (root)
 cluster.py up --node --metrics and metrics-server, so that a HorizontalPodAutoscaler has CPU and memory

@@ -6,7 +6,7 @@ from tests.testbed.shell import free_port
 from tests.testbed.state import POD_CIDR, SERVICE_CIDR, Cluster
 
 
-def start(cluster: Cluster, port: int, etcd_port: int) -> None:
+def start(cluster: Cluster, port: int, etcd_port: int, *, audit: bool = False) -> None:
     """Start etcd and the API server and return when it is ready."""
     pki = cluster.folder / "pki"
     write_keys(pki)
@@ -24,6 +24,7 @@ def start(cluster: Cluster, port: int, etcd_port: int) -> None:
         *_where(cluster),
         *_who(cluster),
         *_front_proxy(cluster),
+        *(_audit(cluster) if audit else ()),
     )
     cluster.wait_for("kube-apiserver", lambda: (pki / "apiserver.crt").exists())
     write_kubeconfigs(cluster, port, tokens)
@@ -66,12 +67,22 @@ def _who(cluster: Cluster) -> tuple[str, ...]:
         f"--token-auth-file={cluster.folder}/tokens.csv",
         "--anonymous-auth=true",
         "--authorization-mode=Node,RBAC",
-        "--enable-admission-plugins=NodeRestriction",
+        # The second is what stricter distributions add: who owns what has to be allowed as well.
+        "--enable-admission-plugins=NodeRestriction,OwnerReferencesPermissionEnforcement",
         "--service-account-issuer=https://kubernetes.default.svc",
         f"--service-account-key-file={pki}/sa.pub",
         f"--service-account-signing-key-file={pki}/sa.key",
         "--kubelet-preferred-address-types=InternalIP",
     )
+
+
+def _audit(cluster: Cluster) -> tuple[str, ...]:
+    """Say that each request is written down: who asked what of which kind, not what was in it."""
+    policy = cluster.folder / "audit.yaml"
+    policy.write_text(
+        "apiVersion: audit.k8s.io/v1\nkind: Policy\nomitStages: [RequestReceived]\nrules: [{level: Metadata}]\n"
+    )
+    return (f"--audit-policy-file={policy}", f"--audit-log-path={cluster.audit_log}", "--audit-log-mode=blocking")
 
 
 def _front_proxy(cluster: Cluster) -> tuple[str, ...]:

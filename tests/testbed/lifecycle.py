@@ -9,7 +9,7 @@ from tests.testbed import addons, controlplane, leftovers, node
 from tests.testbed.shell import free_port, kill
 from tests.testbed.state import Cluster
 
-PARTS = ("controllers", "node", "metrics", "keda")
+PARTS = ("audit", "controllers", "node", "metrics", "keda")
 """What may be asked for beside etcd and the API server."""
 
 
@@ -34,7 +34,8 @@ def up(folder: Path, parts: frozenset[str] = frozenset()) -> Cluster:
 
 def _start(cluster: Cluster, parts: frozenset[str]) -> None:
     told = _Stopwatch()
-    controlplane.start(cluster, *((6443, 2379) if cluster.node else (free_port(), free_port())))
+    ports = (6443, 2379) if cluster.node else (free_port(), free_port())
+    controlplane.start(cluster, *ports, audit="audit" in parts)
     told.say("control plane")
     if parts & {"controllers", "node"}:
         controlplane.start_controllers(cluster)

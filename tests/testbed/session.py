@@ -60,6 +60,13 @@ class ControlPlane:
             raise SetupError("this control plane is shared: a test that stops it uses the fixture own_control_plane")
         return ApiServer(self._cluster)
 
+    @property
+    def audit_log(self) -> Path:
+        """What was asked of the server, where it is ours and was started with the part `audit`."""
+        if self._cluster is None:
+            raise SetupError("this control plane is shared: a test that reads what was asked of it starts its own")
+        return self._cluster.audit_log
+
     def kubectl(self, *args: str, stdin: str | None = None, check: bool = True, seconds: float = 120.0) -> str:
         """Run kubectl and return what it printed; where `check` is off, a failure's words count as that."""
         try:

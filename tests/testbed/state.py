@@ -57,6 +57,11 @@ class Cluster:
         """The administrator's."""
         return self.folder / "admin.kubeconfig"
 
+    @property
+    def audit_log(self) -> Path:
+        """Where the API server writes down each request, a line of JSON each, where that was asked for."""
+        return self.folder / "logs" / "audit.log"
+
     def save(self) -> None:
         """Write the state so that no reader ever sees half of it."""
         state = {
