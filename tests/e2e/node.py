@@ -30,7 +30,7 @@ class OwnNode:
     @staticmethod
     @cache
     def given() -> "OwnNode | None":
-        """Return the node of this session, where it is ours; one for all, as it may have started the API server anew."""
+        """Return the node of this session, where it is ours; one for all, as it may start the API server anew."""
         folder = os.environ.get(OWN_NODE)
         return OwnNode(Path(folder)) if folder else None
 
