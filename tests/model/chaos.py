@@ -13,7 +13,7 @@ from tests.bench.fire_slots import FIRE_TIMES, walk_once
 from tests.model.explore import Explorer
 from tests.model.plants import PLANTS
 from tests.model.promises import Walked, random_walk
-from tests.model.small_world import CLOSE, QUICK, SLOW, World, settled, strangers
+from tests.model.small_world import CLOSE, QUICK, SLOW, World, settled, strangers, waiting
 from tests.model.walk import TIGHT, Setup
 
 SMALL_WORLDS: dict[str, Callable[[], World]] = {
@@ -25,14 +25,14 @@ SMALL_WORLDS: dict[str, Callable[[], World]] = {
     "two faults, 4 s, close deadlines": lambda: settled(faults=2, seconds=4, setups=(CLOSE, CLOSE)),
 }
 WALKS = {
-    "three processes, 4 slots": (200, Setup()),
-    "five processes, 16 slots": (40, Setup(seats=5, slots=16)),
-    "tight deadlines": (100, Setup(settings=(TIGHT,))),
-    "one slot, the classic leader": (100, Setup(slots=1)),
-    "ten processes, 4 slots": (20, Setup(seats=10)),
+    "three processes, 4 slots": (100, Setup()),
+    "five processes, 16 slots": (20, Setup(seats=5, slots=16)),
+    "tight deadlines": (50, Setup(settings=(TIGHT,))),
+    "one slot, the classic leader": (50, Setup(slots=1)),
+    "ten processes, 4 slots": (10, Setup(seats=10)),
 }
 WALK_S = 600.0
-UNFENCED_WALKS = 4
+UNFENCED_WALKS = 2
 PLANT_SEEDS = 60
 
 type Row = tuple[str, str, bool]
@@ -89,9 +89,10 @@ def planted() -> Iterator[Row]:
         starts = (
             strangers(plant, faults=0, seconds=5),
             settled(plant, faults=1, seconds=5, setups=(SLOW, QUICK)),
-            settled(plant, faults=2, seconds=5, setups=(CLOSE, CLOSE)),
+            waiting(plant, faults=1, seconds=5, setups=(CLOSE, CLOSE)),
+            settled(plant, faults=2, seconds=4, setups=(QUICK, QUICK)),
         )
-        explored = (Explorer(start, at_most=200_000).run() for start in starts)
+        explored = (Explorer(start, at_most=60_000).run() for start in starts)
         steps = next((len(found.story) for found in explored if found.broken), 0)
         gone = (random_walk(Setup(seed=seed, plant=plant), 120.0) for seed in range(PLANT_SEEDS))
         walk = next((number for number, walked in enumerate(gone, 1) if walked.broken), 0)

@@ -435,6 +435,12 @@ def settled(
     return replace(world, faults=faults, seconds=seconds)
 
 
+def waiting(plant: Plant = ORIGINAL, *, faults: int, seconds: int, setups: Sequence[LeaseSettings]) -> World:
+    """Return a settled world in which the first member's renewal has arrived, and its answer is on the way."""
+    world = settled(plant, faults=faults + 1, seconds=seconds, setups=setups)
+    return next(after for what, after in world.moves() if "renews (the answer is late)" in what)
+
+
 def round_of(world: World, story: list[str] | None = None) -> World:
     """Return the world after a second without faults, in which everybody does all it has to do."""
     for at in range(len(world.actors)):

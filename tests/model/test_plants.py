@@ -1,26 +1,17 @@
 """A checker is worth what it finds: faults put in on purpose are found, each with a short story that shows it."""
 
-from collections.abc import Sequence
-
 import pytest
 
-from background_tasks.engine.lease_settings import LeaseSettings
 from tests.model.explore import Explorer
 from tests.model.faults import Fault, shrink
-from tests.model.plants import ORIGINAL, PLANTS, Plant
+from tests.model.plants import PLANTS
 from tests.model.promises import random_walk, shortest
-from tests.model.small_world import CLOSE, QUICK, SLOW, World, settled, strangers
+from tests.model.small_world import CLOSE, QUICK, SLOW, World, settled, strangers, waiting
 from tests.model.walk import Setup
 
 MIXED, QUICK_PAIR, CLOSE_PAIR, THREE = (SLOW, QUICK), (QUICK, QUICK), (CLOSE, CLOSE), (QUICK, QUICK, QUICK)
 BOTH = "both believe that slot"
 WORKS = "still works for slot"
-
-
-def waiting(plant: Plant = ORIGINAL, *, faults: int, seconds: int, setups: Sequence[LeaseSettings]) -> World:
-    """Return a settled world in which the first member's renewal has arrived, and its answer is on the way."""
-    world = settled(plant, faults=faults + 1, seconds=seconds, setups=setups)
-    return next(after for what, after in world.moves() if "renews (the answer is late)" in what)
 
 
 @pytest.mark.parametrize(
