@@ -212,10 +212,10 @@ async def test_a_status_that_is_refused_takes_no_neighbour_down(
     assert (read(kubectl, "bad"), read(kubectl, "good")["worker"]) == ({}, "w2")
 
 
-async def test_a_sink_beside_another_ledger_keeps_none(
+async def test_a_sink_beside_another_ledger_remembers_nothing_of_its_own(
     another: Callable[..., StatusStore], declare: Callable[..., Task], kubectl: Kubectl
 ) -> None:
-    """A pool with a Redis has its ledger there."""
+    """A pool with a Redis has its ledger there; here is only who wrote."""
     task = declare("a")
     store = another(ledger=False, address=lambda uid: (task.name.partition("/")[0], "a"))
     await written(store, lambda: store.publish(task.uid, status(fence(1))))
@@ -227,7 +227,9 @@ async def test_a_sink_beside_another_ledger_keeps_none(
         "consecutiveFailures",
         "history",
         "runs",
+        "ledger",
     }
+    assert read(kubectl, "a")["ledger"].keys() == {"realms"}
 
 
 async def test_what_runs_on_every_worker_is_shown_by_whoever_wrote_last(

@@ -57,7 +57,8 @@ class StatusStore:
     """`ports.RunLedger` and `ports.StatusSink` over the API server. Run `work()` for as long as the worker lives.
 
     `address` finds a task that was never loaded or recorded; `verify` (`Membership.verify`) says whether a fence of a
-    realm that a resource has not seen yet still holds. Without `ledger` only statuses are written.
+    realm that a resource has not seen yet still holds. Without `ledger` another one knows the pasts, and copies of them
+    are written with the statuses (`carry`).
     """
 
     def __init__(
@@ -75,6 +76,7 @@ class StatusStore:
         turns: Turns | None = None,
     ) -> None:
         self._clock = clock
+        self._is_ledger = ledger
         self._report = report
         self._reported: set[str] = set()
         self._turns = turns or Turns()
@@ -87,7 +89,7 @@ class StatusStore:
             namespace=namespace,
             pool=pool,
             worker=worker,
-            ledger=ledger,
+            copies=not ledger,
             address=address,
             verify=verify,
             report=self._report_once,
@@ -100,20 +102,38 @@ class StatusStore:
     # --- ports.RunLedger -----------------------------------------------------------------------------------------
 
     async def load(self, uids: Iterable[TaskUid]) -> Mapping[TaskUid, Past]:
-        """Read the pasts of many tasks; one that never ran, or whose past cannot be read, is absent."""
+        """Read the pasts of many tasks; one that never ran, or whose past cannot be read, is absent.
+
+        Where another ledger knows better, so is one of which only a copy is here.
+        """
         found = await self._objects.read(set(uids))
         for uid, seen in found.items():
             told = self._told.setdefault(uid, _Told())
             told.fence, told.too_late = None, None
             before = counts(json.loads(seen.shown))
             told.carried = {name: max(0, count - told.counted.get(name, 0)) for name, count in before.items()}
-        return {uid: load_past(seen.past) for uid, seen in found.items() if seen.past is not None}
+        return {
+            uid: load_past(seen.past)
+            for uid, seen in found.items()
+            if seen.past is not None and (self._is_ledger or not seen.is_copy)
+        }
 
     async def claim(self, task: Task, scheduled_for: float, fence: Fence | None) -> bool:
         """Write that this fire time is being served. False: it was claimed before. Raises `Superseded`."""
         self._objects.meet(task.uid, task.name)
         self._turns.spend(self._clock.monotonic())
         return await self._objects.claim(task.uid, scheduled_for, fence)
+
+    def carry(self, task: Task, past: Past | None, fence: Fence | None) -> None:
+        """Take a copy of a past, which another ledger knows, along with the next status; nobody waits for it."""
+        told = self._told.setdefault(task.uid, _Told())
+        told.is_long, told.history_limit = is_long(task.policy), task.policy.history_limit
+        told.too_late = None  # who is the newer one, the ledger says
+        self._objects.meet(task.uid, task.name)
+        if past is not None:
+            told.fence = fence or told.fence
+            news = News(past=past, fence=fence)
+            self._queue.put(task.uid, news, Rank.SHORT, self._clock.monotonic() + PAST_WAITS_S)
 
     async def record(self, task: Task, past: Past | None, run: RunRecord | None, *, fence: Fence | None = None) -> None:
         """Take the past after a run. Raises `Superseded` also for an earlier one that was taken and came too late."""

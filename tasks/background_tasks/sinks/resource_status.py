@@ -43,6 +43,8 @@ class Seen:
     """Of whoever wrote last."""
     past: str | None
     """As text, which `load_past` reads; None: no past, or none that can be read."""
+    is_copy: bool = False
+    """The past is a copy of what a Redis knows better."""
     claimed: tuple[float, ...] = ()
     """Fire times, oldest first."""
     realms: tuple[str, ...] = ()
@@ -65,6 +67,7 @@ def seen(body: Mapping[str, Any], report: Report) -> Seen:
         version=meta["resourceVersion"],
         fence=fence_of(status.get("fence")),
         past=_past(ledger.get("past"), f"{where}.past", report),
+        is_copy=ledger.get("copy") is True,
         claimed=_claimed(ledger.get("claimed"), f"{where}.claimed", report),
         realms=tuple(realm for realm in _listed(ledger.get("realms")) if isinstance(realm, str))[-REALMS_KEPT:],
         shown=_json(shown),
@@ -107,10 +110,11 @@ def with_claim(before: Seen, fire: float) -> Seen:
     return replace(before, claimed=(*before.claimed, fire)[-CLAIMS_KEPT:])
 
 
-def body_of(uid: TaskUid, before: Seen, news: News, *, worker: str, ledger: bool) -> dict[str, Any]:
+def body_of(uid: TaskUid, before: Seen, news: News, *, worker: str, copies: bool) -> dict[str, Any]:
     """Build what is applied: the whole of what the worker owns, over the version that was seen and no other.
 
-    The version stands for the uid as well: a resource made anew under the name has another one.
+    The version stands for the uid as well: a resource made anew under the name has another one. `copies`: a past in the
+    news is a copy, kept for a pool that loses its Redis.
     """
     status = _shown(_mapping(json.loads(before.shown)), news)
     fence = news.fence or (before.fence if news.status is None or "slot" in news.status else None)
@@ -118,7 +122,7 @@ def body_of(uid: TaskUid, before: Seen, news: News, *, worker: str, ledger: bool
         status |= {"worker": worker, "slot": news.fence.slot}
     if fence is not None:
         status["fence"] = str(fence)
-    if ledger and (kept := _ledger(before, news, fence)):
+    if kept := _ledger(before, news, fence, copies=copies):
         status["ledger"] = kept
     meta = {"namespace": before.namespace, "name": before.name, "uid": uid, "resourceVersion": before.version}
     return {"apiVersion": names.API_VERSION, "kind": names.TASK_KIND, "metadata": meta, "status": status}
@@ -189,13 +193,14 @@ def _cut(item: Any) -> Any:
     return {**item, "message": f"{message[: MESSAGE_LENGTH - 1]}…"}
 
 
-def _ledger(before: Seen, news: News, fence: Fence | None) -> dict[str, Any]:
-    past = before.past if news.past is None else dump_past(news.past)
+def _ledger(before: Seen, news: News, fence: Fence | None, *, copies: bool) -> dict[str, Any]:
+    past, is_copy = (before.past, before.is_copy) if news.past is None else (dump_past(news.past), copies)
     realms = before.realms
     if fence is not None and realms[-1:] != (fence.realm,):
         realms = (*(realm for realm in realms if realm != fence.realm), fence.realm)[-REALMS_KEPT:]
     known = {
         "past": None if past is None else json.loads(past),
+        "copy": True if past is not None and is_copy else None,
         "claimed": list(before.claimed),
         "realms": list(realms),
     }

@@ -60,7 +60,7 @@ class TaskObjects:
         namespace: str,
         pool: str,
         worker: str,
-        ledger: bool,
+        copies: bool,
         address: Callable[[TaskUid], Address | None],
         verify: Callable[[Fence], Awaitable[None]] | None,
         report: Callable[[str], None],
@@ -69,7 +69,7 @@ class TaskObjects:
         self._namespace = namespace
         self._pool = pool
         self._worker = worker
-        self._ledger = ledger
+        self._copies = copies
         self._address = address
         self._verify = verify
         self._report = report
@@ -183,7 +183,7 @@ class TaskObjects:
 
     async def _apply(self, uid: TaskUid, known: _Object, before: Seen, news: News) -> bool:
         """Write over one version. False: there is another one by now."""
-        body = body_of(uid, before, news, worker=self._worker, ledger=self._ledger)
+        body = body_of(uid, before, news, worker=self._worker, copies=self._copies)
         try:
             with _mendable():
                 answer = await self._cluster.apply(

@@ -17,6 +17,7 @@ from background_tasks.leases.redis import open_redis
 from background_tasks.services.kubernetes.client import Cluster, open_cluster
 from background_tasks.services.log_sources import ProcessLog
 from background_tasks.services.redis import connect
+from background_tasks.sinks.carried import CarriedLedger
 from background_tasks.sinks.kubernetes import StatusStore
 from background_tasks.sinks.redis import RedisLedger
 from background_tasks.sources.kubernetes import ClusterSource
@@ -103,7 +104,7 @@ class _Made:
             living["pool start"] = self._start.keep
         return Ground(
             services=services,
-            ledger=store if self._redis is None else RedisLedger(self._redis, worker.key),
+            ledger=store if self._redis is None else CarriedLedger(RedisLedger(self._redis, worker.key), store),
             sink=store,
             open_leases=self._leases(),
             up_since=up_since,
