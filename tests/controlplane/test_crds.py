@@ -137,6 +137,23 @@ def test_the_number_of_slots_stays(control_plane: ControlPlane, namespace: str) 
     assert "patched" in control_plane.kubectl(*patch, '{"spec": {"slots": 16, "replicas": 2}}')
 
 
+def test_the_place_of_leases_stays(control_plane: ControlPlane, namespace: str) -> None:
+    """A rollout has old and new workers side by side: with leases in two places, both would act."""
+    spec = '{"lease": {"backend": "Redis"}, "services": {"redis": {"url": "redis://one"}}}'
+    for body in (POOL, f"{POOL.replace('default', 'other')}spec: {spec}"):
+        control_plane.kubectl("create", "-n", namespace, "-f", "-", stdin=body)
+    patch = ["patch", "-n", namespace, "--type=merge", "-p"]
+    elsewhere = '{"spec": {"services": {"redis": {"url": "redis://two"}}}}'
+
+    told = control_plane.kubectl(*patch, f'{{"spec": {spec}}}', "bgp", "default", check=False)
+    moved = control_plane.kubectl(*patch, elsewhere, "bgp", "other", check=False)
+
+    assert "spec.lease.backend" in told
+    assert "cannot be changed: old and new workers would both act; make a new pool" in told
+    assert "spec.services.redis" in moved
+    assert "cannot be changed where it holds the leases" in moved
+
+
 def test_a_pool_is_scaled(control_plane: ControlPlane, namespace: str) -> None:
     """`kubectl scale` and autoscalers reach replicas, status.replicas and the selector through /scale."""
     control_plane.kubectl("create", "-n", namespace, "-f", "-", stdin=POOL)

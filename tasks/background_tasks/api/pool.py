@@ -139,7 +139,11 @@ class Lease(Part):
 
     backend: Literal["Kubernetes", "Redis"] = Field(
         "Kubernetes",
-        description="Where leases and slots are kept: Lease objects and a ConfigMap, or the Redis of services.redis.",
+        description="Where leases and slots are kept: Lease objects and a ConfigMap, or the Redis of services.redis. "
+        "It cannot be changed.",
+        json_schema_extra=ruled(
+            rule("self == oldSelf", "cannot be changed: old and new workers would both act; make a new pool")
+        ),
     )
     duration: PositiveDuration = Field(
         "12s", description="A lease that is not renewed for so long counts as dead, and its slots pass on."
@@ -209,6 +213,12 @@ class PoolSpec(Part):
                 'self.lease.backend != "Redis" || (has(self.services) && has(self.services.redis))',
                 "needs a Redis; give services.redis, or write Kubernetes",
                 at=".lease.backend",
+            ),
+            rule(
+                'self.lease.backend != "Redis" || oldSelf.lease.backend != "Redis" || '
+                "self.services.redis == oldSelf.services.redis",
+                "cannot be changed where it holds the leases: old and new workers would both act; make a new pool",
+                at=".services.redis",
             ),
             rule(
                 "!has(self.autoscaling) || self.autoscaling.maxReplicas <= self.slots",
