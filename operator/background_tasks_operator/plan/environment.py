@@ -7,7 +7,8 @@ import json
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from background_tasks.api.pool import PoolSpec, SecretKey, Service
+from background_tasks.api.pool import PoolSpec
+from background_tasks.api.pool_services import SecretKey, Service
 from background_tasks_operator.plan.model import PoolFacts, Problem
 
 type Variable = dict[str, Any]
