@@ -22,6 +22,8 @@ HOME = render.NAMESPACE
 """The operator's own namespace."""
 TEAM = "team"
 """A namespace with pools."""
+MONITORING = "monitoring.coreos.com"
+"""A group that this cluster need not serve."""
 OWNERSHIP: Right = ("background-tasks.dev", "workerpools/finalizers", "update")
 """Asked for by the admission of owner references, so in no log; a test of its own takes it away."""
 SERVICE_MONITOR = """
@@ -74,9 +76,9 @@ def pool(plane: ControlPlane, operator_at_work: Place, tmp_path: Path) -> Iterat
     yield from served(plane, TEAM, tmp_path)
 
 
-def chart() -> list[dict[str, Any]]:
+def chart(*values: str) -> list[dict[str, Any]]:
     """Render what the operator is given before it starts."""
-    return [body for body in yaml.safe_load_all(render.render(hooks=False)) if body and body["kind"] in MADE]
+    return [body for body in yaml.safe_load_all(render.render(values, hooks=False)) if body and body["kind"] in MADE]
 
 
 def rules(kind: str, name: str) -> list[dict[str, Any]]:
@@ -91,10 +93,10 @@ def chart_body(kind: str, name: str) -> dict[str, Any]:
     return found
 
 
-def start(plane: ControlPlane, folder: Path, name: str, own: Path) -> Operator:
-    """Start a replica that serves the whole cluster, with a pod that owns its Lease."""
+def start(plane: ControlPlane, folder: Path, name: str, own: Path, *, namespaces: str = "") -> Operator:
+    """Start a replica that serves some namespaces, or the whole cluster, with a pod that owns its Lease."""
     uid = pod(plane, HOME, name)
-    env = {"KUBECONFIG": str(own), "BGTASKS_OPERATOR_WATCH_NAMESPACES": "", "BGTASKS_OPERATOR_POD_UID": uid}
+    env = {"KUBECONFIG": str(own), "BGTASKS_OPERATOR_WATCH_NAMESPACES": namespaces, "BGTASKS_OPERATOR_POD_UID": uid}
     return Operator(Place(plane, HOME), folder, name, env)
 
 
@@ -154,6 +156,26 @@ def test_workers_use_what_the_operator_gives_them(plane: ControlPlane, pool: Poo
     account = f"{TEAM}:default-workers"
     wait_for(lambda: used(plane, account) == given, f"all of {sorted(given - used(plane, account))} is used", 20)
     assert refused(plane, account) == set()
+
+
+def test_an_operator_of_some_namespaces_has_no_right_in_any_other(kubernetes_binaries: None, tmp_path: Path) -> None:
+    """With `watchNamespaces` there is no ClusterRole of its own, and its Roles are enough for what it does there."""
+    made = chart(f"watchNamespaces={{{TEAM}}}", "rbac.aggregate=false")
+    assert {body["kind"] for body in made} & {"ClusterRole", "ClusterRoleBinding"} == set()
+    with session.own(frozenset({"audit", "controllers"})) as mine:
+        for name in (HOME, TEAM):
+            mine.kubectl("create", "namespace", name)
+        mine.kubectl("apply", "-f", "-", stdin=yaml.safe_dump_all(made))
+        replica = start(mine, tmp_path, "only", kubeconfig(mine, HOME, OPERATOR, tmp_path), namespaces=TEAM)
+        try:
+            place = Place(mine, TEAM)
+            place.task("first")
+            place.deployment("default")
+            wait_for(lambda: place.condition("bgt", "first", "Accepted").get("status") == "True", "it is accepted")
+            assert replica.end(signal.SIGTERM) == 0
+            assert {right for right in refused(mine, f"{HOME}:{OPERATOR}") if right[0] != MONITORING} == set()
+        finally:
+            replica.kill()
 
 
 @pytest.mark.parametrize(

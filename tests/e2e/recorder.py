@@ -1,12 +1,13 @@
 """What runs told the recorder: a pod of the tests that outlives every worker and every outage of the API server."""
 
 import json
+import time
 from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tests.e2e.kubectl import Kubectl, until
+from tests.e2e.kubectl import LOOK_S, Kubectl, until
 from tests.testbed.imagebuild import NAME as IMAGE
 
 PODS = Path(__file__).parent / "pods"
@@ -41,6 +42,8 @@ class Recorder:
     def __init__(self, kube: Kubectl) -> None:
         self._kube = kube
         self.url = ""
+        self._lines: list[dict[str, Any]] = []
+        self._read_at = float("-inf")
 
     def start(self) -> None:
         """Make the pod and return when it listens."""
@@ -59,14 +62,22 @@ class Recorder:
 
     def runs(self, namespace: str, task: str) -> list[Run]:
         """Return the runs of a task in the order of their beginnings."""
-        lines = [json.loads(line) for line in self._kube("logs", NAME).splitlines()]
-        mine = [line for line in lines if line["task"] == f"{namespace}/{task}"]
+        mine = [line for line in self._told() if line["task"] == f"{namespace}/{task}"]
         ends = {line["run"]: line["at"] for line in mine if line["what"] == "ended"}
         return sorted(
             Run(line["at"], line["fire"], line["pod"], line["fence"], ends.get(line["run"]))
             for line in mine
             if line["what"] == "begun"
         )
+
+    def _told(self) -> list[dict[str, Any]]:
+        """Return all lines so far; those who ask at one time share one reading."""
+        if time.monotonic() - self._read_at > LOOK_S:
+            told = self._kube("logs", NAME).splitlines()
+            assert not self._lines or json.loads(told[0]) == self._lines[0], "the recorder's log was cut off"
+            self._lines += [json.loads(line) for line in told[len(self._lines) :]]
+            self._read_at = time.monotonic()
+        return self._lines
 
     def wait_for_run(self, namespace: str, task: str, *, after: float = 0, seconds: float = 60) -> Run:
         """Wait for a run that began after an instant, and return the first."""

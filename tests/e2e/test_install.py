@@ -7,6 +7,7 @@ import pytest
 from tests.e2e import readme
 from tests.e2e.conftest import RELEASE, Shell
 from tests.e2e.kubectl import Kubectl, until
+from tests.e2e.place import EACH_SECOND, Place
 
 pytestmark = [pytest.mark.e2e, pytest.mark.usefixtures("installed")]
 
@@ -43,6 +44,23 @@ def test_two_replicas_are_ready_and_one_leads(kube: Kubectl) -> None:
     assert len(pods) == len(leases) == 2
     (slot,) = json.loads(here.read("configmap", "background-tasks-operator-slots")["data"]["slots"])
     assert slot.partition(":")[2] in [lease["metadata"]["name"] for lease in leases]
+
+
+def test_an_upgrade_of_the_release_hands_the_lead_over(kube: Kubectl, shell: Shell, place: Place) -> None:
+    """Replicas are replaced one by one, no task notices, and what is declared afterwards is made."""
+    place.pool()
+    place.task("neighbour", **EACH_SECOND)
+    place.wait_for_run("neighbour")
+    before = set(kube.within(RELEASE)("get", "pods", "-o", "name").split())
+    shell(f"helm upgrade {RELEASE} charts/background-tasks -n {RELEASE} --set operator.podAnnotations.note=b --wait")
+    after = until(
+        "the old replicas' end",
+        lambda: kube.within(RELEASE)("get", "pods", "-o", "name"),
+        lambda pods: not before & set(pods.split()),
+    )
+    assert len(after.split()) == 2
+    place.pool("second")
+    place.assert_exact("neighbour")
 
 
 def test_the_notes_of_the_chart_end_in_a_running_task(kube: Kubectl, shell: Shell, namespace: str) -> None:

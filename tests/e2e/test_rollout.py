@@ -8,7 +8,7 @@ import pytest
 from tests.e2e.conftest import Shell
 from tests.e2e.kubectl import Kubectl, until
 from tests.e2e.node import OwnNode
-from tests.e2e.place import EACH_SECOND, Place
+from tests.e2e.place import API, EACH_SECOND, Place
 from tests.testbed.imagebuild import NAME as IMAGE
 
 pytestmark = pytest.mark.e2e
@@ -99,6 +99,21 @@ def test_a_drain_leaves_one_worker(exact: Place, node: OwnNode) -> None:
     finally:
         exact.kube("uncordon", machine)
     exact.wait_for_pool("rolling", workers=2)
+
+
+def test_an_autoscaler_decides_how_many_workers_there_are(shared_place: Place) -> None:
+    """Its lower bound wins over `replicas`, and the operator leaves it alone."""
+    shared_place.kube.apply(
+        {
+            "apiVersion": API,
+            "kind": "WorkerPool",
+            "metadata": {"name": "scaled"},
+            "spec": {"replicas": 1, "autoscaling": {"minReplicas": 2, "maxReplicas": 3}},
+        }
+    )
+    shared_place.wait_for_pool("scaled", workers=2)
+    shown = shared_place.kube.read("hpa", "scaled-workers")
+    assert (shown["spec"]["minReplicas"], shown["status"]["desiredReplicas"]) == (2, 2)
 
 
 def test_the_example_image_runs_as_its_page_says(kube: Kubectl, shell: Shell, shared_place: Place) -> None:

@@ -162,6 +162,7 @@ def _start_kubelet(cluster: Cluster) -> None:
         "resolvConf": str(folder / "resolv.conf"),
         "imageGCHighThresholdPercent": 100,
         "evictionHard": dict.fromkeys(evict_never, "0%"),
+        "containerLogMaxSize": "100Mi",  # a test reads all that a pod said
     }
     (folder / "kubelet.yaml").write_text(json.dumps(config))
     cluster.spawn(
