@@ -113,9 +113,11 @@ def test_an_api_server_that_is_away_for_a_minute(pools: Place, node: OwnNode) ->
         in_vain = [run for run in pools.runs(task) if stopped + LEASE_S + SLACK_S < run.begun < back - SLACK_S]
         assert in_vain == []
         assert gap(pools, task, since) < OUTAGE_S + CRASH_S
+        pools.assert_served(task, since)
     for task in tasks_of(REDIS):
         assert gap(pools, task, since) < LEASE_S
-    assert_exact(pools, since, *tasks_of(KUBERNETES), *tasks_of(REDIS))
+    # Where the ledger lies in the status, an heir may serve again what was not written in the last half minute.
+    assert_exact(pools, since, *tasks_of(REDIS))
 
 
 def test_a_redis_that_is_killed_and_comes_back(pools: Place, stores: Stores) -> None:
