@@ -12,7 +12,7 @@ from typing import Any
 from tests.testbed.shell import SetupError, run
 
 LOOK_S = 0.2
-SHOWN = 1500
+SHOWN = 4000
 """Characters of what was seen last, in a message."""
 
 type Body = dict[str, Any]

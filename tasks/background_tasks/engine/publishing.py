@@ -26,6 +26,9 @@ USUAL_PER_S = 250.0
 BATCH = 20
 """Statuses built before the loop gets air."""
 
+EARLY_S = 0.005
+"""A timer may fire a millisecond early, and a pause that still lasts would be shown once more."""
+
 _log = logging.getLogger(__name__)
 
 
@@ -98,8 +101,8 @@ class StatusWriter:
                 else:
                     if record.live is not None:
                         record.live.unshown = False
+                    self._show_the_end_of_a_pause(record)  # first: it may end while the status is built
                     await self._sink.publish(uid, self._describe(record))
-                    self._show_the_end_of_a_pause(record)
                 shown.add(uid)
             if backlog is self._usual:
                 self._budget.spend(len(batch))
@@ -118,7 +121,7 @@ class StatusWriter:
         until = held_until(record.task.switches, now)
         self._forget_the_end_of_a_pause(record.task.uid)
         if until is not None and until != FOREVER:
-            timer = asyncio.get_running_loop().call_later(until - now, self._show_again, record)
+            timer = asyncio.get_running_loop().call_later(until - now + EARLY_S, self._show_again, record)
             self._pauses[record.task.uid] = timer
 
     def _forget_the_end_of_a_pause(self, uid: TaskUid) -> None:

@@ -83,6 +83,28 @@ def test_the_end_of_a_pause_is_shown_at_once(cadence: Cadence, world: Any) -> No
     assert seen == [("False", "Paused"), ("True", "Armed")]
 
 
+def test_a_pause_that_ends_while_it_is_shown_is_shown_again(world: Any) -> None:
+    """The status was built just before the end, and written just after it."""
+    publish = world.sink.publish
+
+    async def slowly(uid: TaskUid, status: Any) -> None:
+        world.clock.step_wall(0.002)
+        await publish(uid, status)
+
+    async def story(w: Any) -> None:
+        w.scheduler.upsert(w.task(quick, Interval(seconds=3600)))
+        await asyncio.sleep(1)
+        end = w.clock.wall() + 20
+        w.scheduler.upsert(w.task(quick, Interval(seconds=3600), switches=Switches(pause=Pause(until=end))))
+        await asyncio.sleep(19.999)
+        w.sink.publish = slowly
+        w.scheduler.upsert(w.task(quick, Interval(seconds=3600), switches=Switches(pause=Pause(until=end, by="ada"))))
+        await asyncio.sleep(1)
+
+    world.run(story)
+    assert conditions(world.sink.shown[-1][1])["Ready"] == ("True", "Armed")
+
+
 def test_a_paused_task_that_is_removed_stays_away(world: Any) -> None:
     """Nothing is shown of it when its pause would have ended."""
 
