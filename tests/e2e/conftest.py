@@ -131,3 +131,5 @@ def restrict(kube: Kubectl, *namespaces: str) -> None:
         if not kube("get", "namespace", name, "--ignore-not-found", "-o", "name"):
             kube("create", "namespace", name)
         kube("label", "--overwrite", "namespace", name, RESTRICTED)
+        # No pod is let in before the namespace's own account is there, and a controller makes that.
+        kube.within(name)("wait", "--for=create", "serviceaccount/default", "--timeout=30s")

@@ -19,7 +19,6 @@ pytestmark = pytest.mark.e2e
 def test_the_image_starts_under_restricted_pod_security(command: list[str], kube: Kubectl, namespace: str) -> None:
     """With no root, no capability and nothing to write on, its commands run."""
     here = kube.within(namespace)
-    here("wait", "--for=create", "serviceaccount/default", "--timeout=30s")
     container = {"name": "main", "image": NAME, "command": command, "securityContext": RESTRICTED}
     spec = {"restartPolicy": "Never", "securityContext": UNPRIVILEGED, "containers": [container]}
     here.apply({"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "image"}, "spec": spec})
