@@ -131,5 +131,6 @@ def restrict(kube: Kubectl, *namespaces: str) -> None:
         if not kube("get", "namespace", name, "--ignore-not-found", "-o", "name"):
             kube("create", "namespace", name)
         kube("label", "--overwrite", "namespace", name, RESTRICTED)
-        # No pod is let in before the namespace's own account is there, and a controller makes that.
-        kube.within(name)("wait", "--for=create", "serviceaccount/default", "--timeout=30s")
+        # No pod is let in before the namespace's own account is there. A controller makes that, and after an outage
+        # of the API server it takes up to half a minute to be back.
+        kube.within(name)("wait", "--for=create", "serviceaccount/default", "--timeout=120s")

@@ -83,6 +83,7 @@ class Place:
         def runs() -> list[Run]:
             return [run for run in self.runs(task) if run.fire >= since]
 
+        until(f"a run of {task}", runs, bool)
         until(f"every second of {task}", lambda: recorder.missed(runs()), lambda missed: not missed, LATE_S)
         found = runs()
         assert recorder.overlapping(found) == [], task

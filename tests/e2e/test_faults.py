@@ -84,8 +84,8 @@ def test_without_the_operator_tasks_go_on_and_edits_are_armed(pools: Place, with
 
 def test_a_killed_worker_is_replaced_within_its_lease(pools: Place, node: OwnNode) -> None:
     """SIGKILL: its slots pass on within 15 s; at least once, and at most once for the task that asks for it."""
-    victim, _ = pools.kube.pods(KUBERNETES)
-    name = victim["metadata"]["name"]
+    name = pools.runs(tasks_of(KUBERNETES)[0])[-1].pod
+    victim = pools.kube.read("pod", name)
     victims = [task for task in tasks_of(KUBERNETES) if pools.runs(task)[-1].pod == name]
     killed = time.time()
     node.kill_container(victim)
